@@ -1,0 +1,188 @@
+//! The configuration, checked: what the rest of the program may rely on.
+//!
+//! A config is read twice. [`yaml`] turns text into a tree in which every key and value knows its
+//! line; [`file`] turns that tree into the types below and answers everything that is wrong with
+//! file, line, column, the line itself and what would be right. [`cli`] does the same for the
+//! command line, [`print`] writes a [`Config`] as YAML that loads again. Nothing here opens a
+//! socket. Every default of the program stands in [`defaults`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Everything that one run of evener is told, after validation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Addresses that clients connect to; at least one.
+    pub listeners: Vec<Listener>,
+    /// Sets of backends; every listener names one of them.
+    pub pools: Vec<Pool>,
+    /// How long each phase of a session may last.
+    pub timeouts: Timeouts,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+    /// What is logged, and how.
+    pub log: Log,
+    /// What the process as a whole may hold.
+    pub limits: Limits,
+}
+
+/// An address, or several, that clients connect to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Unique among the listeners.
+    pub name: String,
+    /// Where to listen; at least one.
+    pub bind: Vec<Bind>,
+    /// Name of the pool that serves it.
+    pub pool: String,
+    /// Sessions of this listener at once; `None` is no limit of its own.
+    pub max_connections: Option<u32>,
+}
+
+/// One address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// As it was written, which is how messages name it: `:8080` stays `:8080`.
+    pub text: String,
+    /// The address; `:PORT` is `[::]:PORT`.
+    pub address: SocketAddr,
+    /// Accept IPv4 clients on an IPv6 socket too: true for `:PORT` only.
+    pub dual_stack: bool,
+}
+
+/// A named set of backends with one balancing policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pool {
+    /// Unique among the pools.
+    pub name: String,
+    /// The policy that picks a backend.
+    pub balance: &'static crate::policy::balance::Policy,
+    /// Further attempts after the first, other backends first.
+    pub retries: u32,
+    /// What a client gets when no backend can take it.
+    pub when_down: WhenDown,
+    /// How backends are probed; `None` is `off`, and every backend counts as up.
+    pub health_check: Option<HealthCheck>,
+    /// The servers; at least one.
+    pub backends: Vec<Backend>,
+}
+
+/// One server, as configured: its name may stand for several addresses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backend {
+    /// Unique within the pool; the address as written when no name was given.
+    pub name: String,
+    /// Where it listens.
+    pub address: BackendAddress,
+    /// Its share relative to the others of the pool; 0 takes no new session.
+    pub weight: u32,
+    /// What the administrator wants of it from the start.
+    pub state: crate::policy::health::AdminState,
+}
+
+/// The address of a backend as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackendAddress {
+    /// An IP address and port.
+    Ip(SocketAddr),
+    /// A host name and port, to be resolved; every address of the name is a backend.
+    Name {
+        /// The host name.
+        host: String,
+        /// The TCP port.
+        port: u16,
+    },
+}
+
+/// What a client gets when no backend can take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenDown {
+    /// A TCP reset, which no client takes for an empty answer.
+    Reset,
+    /// An orderly close.
+    Close,
+}
+
+/// How the backends of a pool are probed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthCheck {
+    /// What one probe does.
+    pub probe: Probe,
+    /// From the start of one probe to the start of the next.
+    pub interval: Duration,
+    /// A probe that takes longer has failed.
+    pub timeout: Duration,
+    /// Good probes in a row that bring a backend up.
+    pub rise: u32,
+    /// Bad probes in a row that take it down.
+    pub fall: u32,
+    /// Share of the interval, 0.0 to 0.5, by which each probe is moved at random, either way.
+    pub jitter: f64,
+}
+
+/// What one probe does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// A TCP connection is made and quietly closed.
+    Tcp,
+}
+
+/// How long each phase of a session may last; `None` is `off`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// One attempt to connect to one backend.
+    pub connect: Duration,
+    /// No byte in either direction.
+    pub idle: Option<Duration>,
+    /// No byte in either direction once one side has ended.
+    pub half_close: Option<Duration>,
+}
+
+/// How the process ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shutdown {
+    /// From the signal to the closing of the listeners.
+    pub pre_stop_delay: Duration,
+    /// How long sessions may go on after that; `None` (`off`) waits for ever.
+    pub drain_timeout: Option<Duration>,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Text for people or JSON for programs.
+    pub format: LogFormat,
+    /// The least important level that is still written.
+    pub level: LogLevel,
+    /// One line at the end of each session.
+    pub connections: bool,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A time, a level and a sentence.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// How important a log line is, most important first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// evener itself is in trouble.
+    Error,
+    /// Something outside is in trouble, or is about to be.
+    Warn,
+    /// What an operator wants to know later.
+    Info,
+    /// What a developer wants to know now.
+    Debug,
+}
+
+/// What the process as a whole may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at once; `None` (`auto`) is what the machine allows, see [`crate::limits`].
+    pub max_connections: Option<u32>,
+}

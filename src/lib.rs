@@ -1,0 +1,3 @@
+//! evener (map to be written)
+pub mod config;
+pub mod policy;

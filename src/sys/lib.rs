@@ -1,0 +1,87 @@
+//! System calls that have no safe wrapper elsewhere.
+//!
+//! The `evener` crate forbids unsafe code; what it needs beyond `std` and `rustix` is here, one
+//! small function per call, each `unsafe` block with the reason why it is sound.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd, AsRawFd};
+
+/// What the kernel knows about one TCP connection: the part of `struct tcp_info` that evener reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// Smoothed round-trip time, microseconds.
+    pub rtt_us: u32,
+    /// Segments sent again, over the whole life of the connection.
+    pub retransmits_total: u32,
+    /// Segments that were sent and are not acknowledged yet (a FIN counts as one).
+    pub unacked_segments: u32,
+    /// Bytes written by us that the kernel has not sent yet, for example because the peer's window is shut.
+    pub unsent_bytes: u32,
+}
+
+impl TcpInfo {
+    /// Has the peer's kernel acknowledged everything that was written?
+    pub fn is_delivered(&self) -> bool {
+        self.unacked_segments == 0 && self.unsent_bytes == 0
+    }
+}
+
+/// Reads `TCP_INFO` of a TCP socket (tcp(7)).
+///
+/// # Errors
+///
+/// What getsockopt(2) gives: not a socket, not TCP.
+pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: `info` and `length` live through the call and `length` is the size of `info`, so the
+    // kernel writes inside it only. The descriptor is open: `AsFd` borrows it for the whole call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &mut length,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was zeroed, which is a valid value of this struct of integers, and the kernel has
+    // overwritten a prefix of it (older kernels know fewer fields, which then stay 0).
+    let info = unsafe { info.assume_init() };
+    Ok(TcpInfo {
+        rtt_us: info.tcpi_rtt,
+        retransmits_total: info.tcpi_total_retrans,
+        unacked_segments: info.tcpi_unacked,
+        unsent_bytes: info.tcpi_notsent_bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn bytes_that_the_peer_does_not_read_stay_undelivered() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let _reader = listener.accept().unwrap();
+        assert!(tcp_info(&sender).unwrap().is_delivered());
+
+        sender.set_nonblocking(true).unwrap();
+        while sender.write(&[0; 65536]).is_ok() {}
+        let info = tcp_info(&sender).unwrap();
+        assert!(!info.is_delivered() && info.unsent_bytes > 0, "{info:?}");
+    }
+
+    #[test]
+    fn a_descriptor_that_is_not_tcp_is_an_error() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(tcp_info(&one).is_err());
+    }
+}
