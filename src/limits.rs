@@ -157,9 +157,43 @@ pub fn ceiling(readings: &Readings) -> Ceiling {
     }
 }
 
+/// What the process may hold: the smaller of what the config says and what the machine allows.
+#[derive(Debug)]
+pub struct Capacity {
+    configured: Option<u32>,
+    /// Read before the first session: what is in use without any.
+    at_start: Readings,
+}
+
+impl Capacity {
+    /// Raises what may be raised and reads what the machine allows.
+    pub fn new(configured: Option<u32>) -> Capacity {
+        raise_descriptor_limit();
+        Capacity { configured, at_start: read() }
+    }
+
+    /// What the machine allowed at the start.
+    pub fn ceiling_at_start(&self) -> Ceiling {
+        ceiling(&self.at_start)
+    }
+
+    /// Sessions allowed by the limits of this moment: somebody may have changed them (`prlimit`,
+    /// `systemctl set-property`). What evener itself uses now is not held against it.
+    pub fn allowed(&self) -> u32 {
+        let now = read();
+        let readings = Readings {
+            maps_used: self.at_start.maps_used,
+            threads_used: self.at_start.threads_used,
+            cgroup_threads_used: self.at_start.cgroup_threads_used,
+            ..now
+        };
+        ceiling(&readings).sessions.min(self.configured.unwrap_or(u32::MAX))
+    }
+}
+
 /// Raises the soft limit on descriptors to the hard one. Failing to is no error: the ceiling is
 /// worked out from what is in force.
-pub fn raise_descriptor_limit() {
+fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });

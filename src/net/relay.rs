@@ -105,7 +105,10 @@ fn pass_on_end(from: &Peer, to: &Peer) -> Ended {
     if !from.fin_sent.is_raised() && !abort::is_connected(&from.stream) {
         return Ended::SourceFailed(Failure::Reset);
     }
-    to.fin_sent.raise();
+    if to.fin_sent.raise() {
+        // The reaper was faster, and ended both sides.
+        return Ended::Finished;
+    }
     match to.stream.shutdown(Shutdown::Write) {
         Ok(()) => Ended::Finished,
         Err(error) => Ended::SinkFailed(error.into()),

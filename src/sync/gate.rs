@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -46,31 +47,41 @@ impl Gate {
         (Arc::new(Gate { state: Mutex::new(state), changed: Condvar::new() }), drained)
     }
 
-    /// Blocks until somebody could enter. Who waits here takes nothing yet, so several may wait
-    /// for the same place; [`Gate::enter`] decides between them.
-    pub fn wait_for_room(&self) -> Result<(), Closed> {
+    /// Blocks until somebody could enter, or `timeout` is over; says whether there is room. Who
+    /// waits here takes nothing yet, so several may wait for the same place; [`Gate::enter`]
+    /// decides between them.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`].
+    pub fn wait_for_room(&self, timeout: Duration) -> Result<bool, Closed> {
+        let deadline = Instant::now() + timeout;
         let mut state = self.state.lock();
-        self.wait(&mut state)
+        let mut in_time = true;
+        while state.alive.is_some() && state.inside >= state.limit && in_time {
+            state.waiting += 1;
+            in_time = !self.changed.wait_until(&mut state, deadline).timed_out();
+            state.waiting -= 1;
+        }
+        if state.alive.is_some() { Ok(state.inside < state.limit) } else { Err(Closed) }
     }
 
     /// Blocks until there is room, and takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`].
     pub fn enter(self: &Arc<Self>) -> Result<Permit, Closed> {
         let mut state = self.state.lock();
-        self.wait(&mut state)?;
+        while state.alive.is_some() && state.inside >= state.limit {
+            state.waiting += 1;
+            self.changed.wait(&mut state);
+            state.waiting -= 1;
+        }
         let alive = state.alive.clone().ok_or(Closed)?;
         state.inside += 1;
         drop(state);
         Ok(Permit { gate: Arc::clone(self), _alive: alive })
-    }
-
-    /// Waits under the lock until there is room or the gate is closed.
-    fn wait(&self, state: &mut parking_lot::MutexGuard<'_, State>) -> Result<(), Closed> {
-        while state.alive.is_some() && state.inside >= state.limit {
-            state.waiting += 1;
-            self.changed.wait(state);
-            state.waiting -= 1;
-        }
-        if state.alive.is_some() { Ok(()) } else { Err(Closed) }
     }
 
     /// Lets nobody in any more and wakes all who wait. Those inside stay until they leave.
@@ -118,7 +129,6 @@ impl Drop for Permit {
 mod tests {
     use super::*;
     use crossbeam_channel::RecvTimeoutError;
-    use std::time::Duration;
 
     const SOON: Duration = Duration::from_millis(20);
     const LATE: Duration = Duration::from_secs(10);
@@ -145,7 +155,7 @@ mod tests {
         let inside = gate.enter().unwrap();
         std::thread::scope(|scope| {
             let waiting =
-                std::thread::Builder::new().spawn_scoped(scope, || gate.wait_for_room()).unwrap();
+                std::thread::Builder::new().spawn_scoped(scope, || gate.wait_for_room(LATE)).unwrap();
             gate.close();
             assert_eq!(waiting.join().unwrap(), Err(Closed));
         });
