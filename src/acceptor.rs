@@ -63,7 +63,13 @@ impl Acceptor {
         let session_seat = self.seat(reports)?;
         let return_seat = self.seat(reports)?;
         let context = Arc::clone(&self.context);
-        let arrival = Arrival { client, address, at, return_seat, permits };
+        let arrival = Arrival {
+            client,
+            address,
+            at,
+            return_seat,
+            permits,
+        };
         // Nobody joins a session: its own report tells how it ended, a panic included.
         session_seat.start(move || session::run(&context, arrival));
         Ok(())
@@ -105,7 +111,10 @@ impl Acceptor {
                 Err(error) => {
                     if reports.thread.is_due() {
                         let by = format!("listener {}", self.context.listener).into();
-                        self.context.log.send(Event::ThreadRefused { by, error: error.to_string() });
+                        self.context.log.send(Event::ThreadRefused {
+                            by,
+                            error: error.to_string(),
+                        });
                     }
                     thread::sleep(PAUSE);
                     // Fails when the gate was closed meanwhile: the client is given up with the rest.

@@ -94,7 +94,9 @@ impl EndReason {
 
     /// The reason with this number.
     pub fn from_code(code: u8) -> Option<EndReason> {
-        EndReason::ALL.get(usize::from(code).checked_sub(1)?).copied()
+        EndReason::ALL
+            .get(usize::from(code).checked_sub(1)?)
+            .copied()
     }
 }
 
@@ -270,43 +272,83 @@ impl Event {
     /// The name of the event and its fields, for the JSON log.
     pub fn fields(&self) -> (&'static str, Value) {
         match self {
-            Event::Room { ceiling, configured } => (
+            Event::Room {
+                ceiling,
+                configured,
+            } => (
                 "room",
                 json!({"sessions": ceiling.sessions, "bound": ceiling.bound.map(|(bound, _)| bound.name()),
                        "configured": configured}),
             ),
             Event::HealthCheckStarting => ("health_check_starting", json!({})),
             Event::Listening { address } => ("listening", json!({"address": address})),
-            Event::HealthChanged { pool, backend, address, up, reason, streak, up_count, total, .. } => (
+            Event::HealthChanged {
+                pool,
+                backend,
+                address,
+                up,
+                reason,
+                streak,
+                up_count,
+                total,
+                ..
+            } => (
                 "health_changed",
                 json!({"pool": &**pool, "backend": &**backend, "address": address.to_string(),
                        "health": if *up { "up" } else { "down" }, "reason": reason, "streak": streak,
                        "up_count": up_count, "total": total}),
             ),
-            Event::SessionStarted { id, listener, client, backend } => (
+            Event::SessionStarted {
+                id,
+                listener,
+                client,
+                backend,
+            } => (
                 "session_started",
                 json!({"id": id, "listener": &**listener, "client": client.to_string(),
                        "backend": &**backend}),
             ),
-            Event::ConnectFailed { id, pool, backend, address, error } => (
+            Event::ConnectFailed {
+                id,
+                pool,
+                backend,
+                address,
+                error,
+            } => (
                 "connect_failed",
                 json!({"id": id, "pool": &**pool, "backend": &**backend,
                        "address": address.to_string(), "error": error}),
             ),
             Event::SessionEnded(record) => ("session_ended", record.fields()),
-            Event::AcceptFailed { listener, error, advice } => {
-                ("accept_failed", json!({"listener": &**listener, "error": error, "advice": advice}))
+            Event::AcceptFailed {
+                listener,
+                error,
+                advice,
+            } => (
+                "accept_failed",
+                json!({"listener": &**listener, "error": error, "advice": advice}),
+            ),
+            Event::ThreadRefused { by, error } => {
+                ("thread_refused", json!({"by": &**by, "error": error}))
             }
-            Event::ThreadRefused { by, error } => ("thread_refused", json!({"by": &**by, "error": error})),
-            Event::Full { listener, limit } => ("full", json!({"listener": &**listener, "limit": limit})),
-            Event::Draining { sessions, timeout } => {
-                ("draining", json!({"sessions": sessions, "timeout_seconds": timeout.map(|t| t.as_secs_f64())}))
+            Event::Full { listener, limit } => {
+                ("full", json!({"listener": &**listener, "limit": limit}))
             }
-            Event::Aborted { sessions, by_signal } => {
-                ("aborted", json!({"sessions": sessions, "by_signal": by_signal}))
-            }
+            Event::Draining { sessions, timeout } => (
+                "draining",
+                json!({"sessions": sessions, "timeout_seconds": timeout.map(|t| t.as_secs_f64())}),
+            ),
+            Event::Aborted {
+                sessions,
+                by_signal,
+            } => (
+                "aborted",
+                json!({"sessions": sessions, "by_signal": by_signal}),
+            ),
             Event::Stopped => ("stopped", json!({})),
-            Event::Panicked { thread, what } => ("panicked", json!({"thread": thread, "what": what})),
+            Event::Panicked { thread, what } => {
+                ("panicked", json!({"thread": thread, "what": what}))
+            }
             Event::LogDropped { events } => ("log_dropped", json!({"events": events})),
         }
     }
@@ -347,24 +389,40 @@ impl fmt::Display for SessionRecord {
             Some((name, address)) => write!(f, "{name} {address}")?,
             None => write!(f, "-")?,
         }
-        write!(f, " ended: {word} {code} listener={} pool={}", self.listener, self.pool)?;
+        write!(
+            f,
+            " ended: {word} {code} listener={} pool={}",
+            self.listener, self.pool
+        )?;
         write!(f, " in={}B out={}B", self.bytes_in, self.bytes_out)?;
         match self.connect {
             Some(connect) => write!(f, " connect={:.3}ms", milliseconds(connect))?,
             None => write!(f, " connect=-")?,
         }
-        write!(f, " total={:.3}ms attempts={}", milliseconds(self.duration), self.attempts)
+        write!(
+            f,
+            " total={:.3}ms attempts={}",
+            milliseconds(self.duration),
+            self.attempts
+        )
     }
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Event::Room { ceiling, configured } => {
+            Event::Room {
+                ceiling,
+                configured,
+            } => {
                 write!(f, "{ceiling}")?;
                 match configured {
                     Some(n) if *n > ceiling.sessions => {
-                        write!(f, "; limits.max_connections asks for {n}, which is more: {} it is", ceiling.sessions)
+                        write!(
+                            f,
+                            "; limits.max_connections asks for {n}, which is more: {} it is",
+                            ceiling.sessions
+                        )
                     }
                     Some(n) => write!(f, "; limits.max_connections allows {n}"),
                     None => Ok(()),
@@ -372,23 +430,61 @@ impl fmt::Display for Event {
             }
             Event::HealthCheckStarting => write!(f, "Starting health check..."),
             Event::Listening { address } => write!(f, "Load Balancer started on {address}"),
-            Event::HealthChanged { pool, backend, address, up, reason, streak, up_count, total, .. } => {
+            Event::HealthChanged {
+                pool,
+                backend,
+                address,
+                up,
+                reason,
+                streak,
+                up_count,
+                total,
+                ..
+            } => {
                 let state = if *up { "UP" } else { "DOWN" };
                 write!(f, "Server {address} is {state} (pool {pool}")?;
                 if **backend != *address.to_string() {
                     write!(f, ", backend {backend}")?;
                 }
-                let probes = if *streak == 1 { "probe" } else { "probes in a row" };
-                write!(f, "; {streak} {probes}: {reason}; {up_count} of {total} up)")
+                let probes = if *streak == 1 {
+                    "probe"
+                } else {
+                    "probes in a row"
+                };
+                write!(
+                    f,
+                    "; {streak} {probes}: {reason}; {up_count} of {total} up)"
+                )
             }
-            Event::SessionStarted { id, listener, client, backend } => {
-                write!(f, "session {id} {client} -> {backend} started listener={listener}")
+            Event::SessionStarted {
+                id,
+                listener,
+                client,
+                backend,
+            } => {
+                write!(
+                    f,
+                    "session {id} {client} -> {backend} started listener={listener}"
+                )
             }
-            Event::ConnectFailed { id, pool, backend, address, error } => {
-                write!(f, "session {id}: can't connect to {backend} {address} (pool {pool}): {error}")
+            Event::ConnectFailed {
+                id,
+                pool,
+                backend,
+                address,
+                error,
+            } => {
+                write!(
+                    f,
+                    "session {id}: can't connect to {backend} {address} (pool {pool}): {error}"
+                )
             }
             Event::SessionEnded(record) => write!(f, "{record}"),
-            Event::AcceptFailed { listener, error, advice } => write!(
+            Event::AcceptFailed {
+                listener,
+                error,
+                advice,
+            } => write!(
                 f,
                 "listener {listener} can't accept for now: {error}; clients wait in the backlog; {advice}"
             ),
@@ -411,18 +507,33 @@ impl fmt::Display for Event {
                     None => write!(f, "until the last one ends"),
                 }
             }
-            Event::Aborted { sessions, by_signal: false } => {
-                write!(f, "the drain's time is over: {sessions} connections aborted")
+            Event::Aborted {
+                sessions,
+                by_signal: false,
+            } => {
+                write!(
+                    f,
+                    "the drain's time is over: {sessions} connections aborted"
+                )
             }
-            Event::Aborted { sessions, by_signal: true } => {
+            Event::Aborted {
+                sessions,
+                by_signal: true,
+            } => {
                 write!(f, "second signal: {sessions} connections aborted")
             }
             Event::Stopped => write!(f, "stopped"),
             Event::Panicked { thread, what } => {
-                write!(f, "a bug in evener: thread {thread} panicked: {what}; the other threads go on")
+                write!(
+                    f,
+                    "a bug in evener: thread {thread} panicked: {what}; the other threads go on"
+                )
             }
             Event::LogDropped { events } => {
-                write!(f, "{events} log lines were dropped: whoever reads the log is too slow")
+                write!(
+                    f,
+                    "{events} log lines were dropped: whoever reads the log is too slow"
+                )
             }
         }
     }

@@ -108,7 +108,12 @@ impl fmt::Display for Ceiling {
         write!(f, "room for {} connections at once", self.sessions)?;
         match self.bound {
             Some((bound, value)) => {
-                write!(f, " (bound by {} = {value}; to raise: {})", bound.name(), bound.knob())
+                write!(
+                    f,
+                    " (bound by {} = {value}; to raise: {})",
+                    bound.name(),
+                    bound.knob()
+                )
             }
             None => Ok(()),
         }
@@ -125,18 +130,32 @@ pub fn ceiling(readings: &Readings) -> Ceiling {
         (
             Bound::Descriptors,
             readings.descriptors,
-            readings.descriptors.map(|d| d.saturating_sub(DESCRIPTORS_RESERVED) / DESCRIPTORS_PER_SESSION),
+            readings
+                .descriptors
+                .map(|d| d.saturating_sub(DESCRIPTORS_RESERVED) / DESCRIPTORS_PER_SESSION),
         ),
         (
             Bound::Maps,
             readings.maps,
-            readings
-                .maps
-                .map(|maps| maps.saturating_sub(maps_taken) / (THREADS_PER_SESSION * MAPS_PER_THREAD)),
+            readings.maps.map(|maps| {
+                maps.saturating_sub(maps_taken) / (THREADS_PER_SESSION * MAPS_PER_THREAD)
+            }),
         ),
-        (Bound::PidMax, readings.pid_max, threads(readings.pid_max, readings.threads_used)),
-        (Bound::ThreadsMax, readings.threads_max, threads(readings.threads_max, readings.threads_used)),
-        (Bound::UserThreads, readings.user_threads, threads(readings.user_threads, 0)),
+        (
+            Bound::PidMax,
+            readings.pid_max,
+            threads(readings.pid_max, readings.threads_used),
+        ),
+        (
+            Bound::ThreadsMax,
+            readings.threads_max,
+            threads(readings.threads_max, readings.threads_used),
+        ),
+        (
+            Bound::UserThreads,
+            readings.user_threads,
+            threads(readings.user_threads, 0),
+        ),
         (
             Bound::CgroupThreads,
             readings.cgroup_threads,
@@ -153,7 +172,10 @@ pub fn ceiling(readings: &Readings) -> Ceiling {
             sessions: u32::try_from(room).unwrap_or(u32::MAX).max(1),
             bound: Some((bound, value)),
         },
-        None => Ceiling { sessions: u32::MAX, bound: None },
+        None => Ceiling {
+            sessions: u32::MAX,
+            bound: None,
+        },
     }
 }
 
@@ -169,7 +191,10 @@ impl Capacity {
     /// Raises what may be raised and reads what the machine allows.
     pub fn new(configured: Option<u32>) -> Capacity {
         raise_descriptor_limit();
-        Capacity { configured, at_start: read() }
+        Capacity {
+            configured,
+            at_start: read(),
+        }
     }
 
     /// What the machine allowed at the start.
@@ -187,7 +212,9 @@ impl Capacity {
             cgroup_threads_used: self.at_start.cgroup_threads_used,
             ..now
         };
-        ceiling(&readings).sessions.min(self.configured.unwrap_or(u32::MAX))
+        ceiling(&readings)
+            .sessions
+            .min(self.configured.unwrap_or(u32::MAX))
     }
 }
 
@@ -196,7 +223,13 @@ impl Capacity {
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: limit.maximum,
+                maximum: limit.maximum,
+            },
+        );
     }
 }
 
@@ -207,11 +240,16 @@ pub fn read() -> Readings {
     Readings {
         descriptors: getrlimit(Resource::Nofile).current,
         maps: read_number("/proc/sys/vm/max_map_count"),
-        maps_used: fs::read_to_string("/proc/self/maps").map_or(0, |maps| maps.lines().count() as u64),
+        maps_used: fs::read_to_string("/proc/self/maps")
+            .map_or(0, |maps| maps.lines().count() as u64),
         pid_max: read_number("/proc/sys/kernel/pid_max"),
         threads_max: read_number("/proc/sys/kernel/threads-max"),
         threads_used: threads_of_system(),
-        user_threads: if is_root { None } else { getrlimit(Resource::Nproc).current },
+        user_threads: if is_root {
+            None
+        } else {
+            getrlimit(Resource::Nproc).current
+        },
         cgroup_threads,
         cgroup_threads_used,
     }
@@ -226,7 +264,13 @@ fn read_number(path: &str) -> Option<u64> {
 fn threads_of_system() -> u64 {
     let existing = || {
         let loadavg = fs::read_to_string("/proc/loadavg").ok()?;
-        loadavg.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
+        loadavg
+            .split_whitespace()
+            .nth(3)?
+            .split_once('/')?
+            .1
+            .parse()
+            .ok()
     };
     existing().unwrap_or(0)
 }
@@ -234,11 +278,15 @@ fn threads_of_system() -> u64 {
 /// The smallest pids.max on the way from this process's control group to the root, and what that
 /// group has in use; version 2 (`0::/path`) or the pids controller of version 1 (`N:pids:/path`).
 fn cgroup_pids() -> (Option<u64>, u64) {
-    let Ok(groups) = fs::read_to_string("/proc/self/cgroup") else { return (None, 0) };
+    let Ok(groups) = fs::read_to_string("/proc/self/cgroup") else {
+        return (None, 0);
+    };
     let mut tightest: Option<(u64, u64)> = None;
     for line in groups.lines() {
         let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+        let (Some(_), Some(controllers), Some(path)) =
+            (fields.next(), fields.next(), fields.next())
+        else {
             continue;
         };
         let root = match controllers {
@@ -261,7 +309,10 @@ fn cgroup_pids() -> (Option<u64>, u64) {
             }
         }
     }
-    (tightest.map(|(limit, _)| limit), tightest.map_or(0, |(_, used)| used))
+    (
+        tightest.map(|(limit, _)| limit),
+        tightest.map_or(0, |(_, used)| used),
+    )
 }
 
 #[cfg(test)]
@@ -292,26 +343,68 @@ mod tests {
     #[test]
     fn the_tightest_limit_decides_and_is_named_with_its_knob() {
         let cases = [
-            (Readings { descriptors: Some(1024), ..stock() }, Bound::Descriptors, 432),
-            (Readings { pid_max: Some(1328), ..stock() }, Bound::PidMax, 500),
-            (Readings { threads_max: Some(1328), ..stock() }, Bound::ThreadsMax, 500),
-            (Readings { user_threads: Some(1128), ..stock() }, Bound::UserThreads, 500),
             (
-                Readings { cgroup_threads: Some(4915), cgroup_threads_used: 15, ..stock() },
+                Readings {
+                    descriptors: Some(1024),
+                    ..stock()
+                },
+                Bound::Descriptors,
+                432,
+            ),
+            (
+                Readings {
+                    pid_max: Some(1328),
+                    ..stock()
+                },
+                Bound::PidMax,
+                500,
+            ),
+            (
+                Readings {
+                    threads_max: Some(1328),
+                    ..stock()
+                },
+                Bound::ThreadsMax,
+                500,
+            ),
+            (
+                Readings {
+                    user_threads: Some(1128),
+                    ..stock()
+                },
+                Bound::UserThreads,
+                500,
+            ),
+            (
+                Readings {
+                    cgroup_threads: Some(4915),
+                    cgroup_threads_used: 15,
+                    ..stock()
+                },
                 Bound::CgroupThreads,
                 2386,
             ),
         ];
         for (readings, bound, sessions) in cases {
             let ceiling = ceiling(&readings);
-            assert_eq!((ceiling.bound.map(|b| b.0), ceiling.sessions), (Some(bound), sessions));
+            assert_eq!(
+                (ceiling.bound.map(|b| b.0), ceiling.sessions),
+                (Some(bound), sessions)
+            );
             assert!(ceiling.to_string().contains(bound.knob()), "{ceiling}");
         }
     }
 
     #[test]
     fn the_smallest_machine_still_serves_one() {
-        assert_eq!(ceiling(&Readings { descriptors: Some(8), ..stock() }).sessions, 1);
+        assert_eq!(
+            ceiling(&Readings {
+                descriptors: Some(8),
+                ..stock()
+            })
+            .sessions,
+            1
+        );
     }
 
     #[test]
@@ -322,7 +415,13 @@ mod tests {
     #[test]
     fn this_machine_can_be_read() {
         let readings = read();
-        assert!(readings.descriptors.is_some() && readings.maps.is_some(), "{readings:?}");
-        assert!(readings.maps_used > 10 && readings.threads_used > 0, "{readings:?}");
+        assert!(
+            readings.descriptors.is_some() && readings.maps.is_some(),
+            "{readings:?}"
+        );
+        assert!(
+            readings.maps_used > 10 && readings.threads_used > 0,
+            "{readings:?}"
+        );
     }
 }

@@ -50,17 +50,30 @@ impl Log {
     /// # Errors
     ///
     /// When the OS refuses the thread.
-    pub fn start(config: &config::Log, sink: impl Write + Send + 'static) -> io::Result<(Log, LogThread)> {
+    pub fn start(
+        config: &config::Log,
+        sink: impl Write + Send + 'static,
+    ) -> io::Result<(Log, LogThread)> {
         let (events, received) = crossbeam_channel::bounded(CHANNEL_CAPACITY);
         let (running, finished) = crossbeam_channel::bounded(0);
         let dropped = Arc::new(Counter::default());
-        let writer =
-            Writer { received, dropped: Arc::clone(&dropped), format: config.format, sink, batch: Vec::new() };
+        let writer = Writer {
+            received,
+            dropped: Arc::clone(&dropped),
+            format: config.format,
+            sink,
+            batch: Vec::new(),
+        };
         let handle = threads::spawn("log", move || {
             let _running: Sender<()> = running;
             writer.run();
         })?;
-        let log = Log { events, dropped, level: config.level, connections: config.connections };
+        let log = Log {
+            events,
+            dropped,
+            level: config.level,
+            connections: config.connections,
+        };
         Ok((log, LogThread { handle, finished }))
     }
 
@@ -125,7 +138,10 @@ impl<W: Write> Writer<W> {
 
     fn write_batch(&mut self) {
         // A sink that is gone (`evener | head`) must not end the balancer: what it doesn't take is lost.
-        let _ = self.sink.write_all(&self.batch).and_then(|()| self.sink.flush());
+        let _ = self
+            .sink
+            .write_all(&self.batch)
+            .and_then(|()| self.sink.flush());
         self.batch.clear();
     }
 }
@@ -172,7 +188,11 @@ mod tests {
     use crate::sync::{Condvar, Mutex};
 
     fn config(format: LogFormat) -> config::Log {
-        config::Log { format, level: LogLevel::Info, connections: true }
+        config::Log {
+            format,
+            level: LogLevel::Info,
+            connections: true,
+        }
     }
 
     /// A sink that keeps what is written and can be blocked, like a pipe that nobody reads.
@@ -208,25 +228,39 @@ mod tests {
         let sink = Sink::default();
         let (log, thread) = Log::start(&config(LogFormat::Text), sink.clone()).unwrap();
         log.send(Event::HealthCheckStarting);
-        log.send(Event::Listening { address: ":8080".into() });
+        log.send(Event::Listening {
+            address: ":8080".into(),
+        });
         log.send(Event::Stopped);
         drop(log);
         thread.finish();
         let text = sink.text();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[..2], ["Starting health check...", "Load Balancer started on :8080"]);
-        assert!(lines[2].ends_with("Z info  stopped") && lines[2].starts_with("20"), "{text}");
+        assert_eq!(
+            lines[..2],
+            ["Starting health check...", "Load Balancer started on :8080"]
+        );
+        assert!(
+            lines[2].ends_with("Z info  stopped") && lines[2].starts_with("20"),
+            "{text}"
+        );
     }
 
     #[test]
     fn json_lines_parse_and_carry_the_fields() {
         let sink = Sink::default();
         let (log, thread) = Log::start(&config(LogFormat::Json), sink.clone()).unwrap();
-        log.send(Event::Full { listener: "a \"quoted\" name".into(), limit: 3 });
+        log.send(Event::Full {
+            listener: "a \"quoted\" name".into(),
+            limit: 3,
+        });
         drop(log);
         thread.finish();
         let line: Value = serde_json::from_str(sink.text().trim()).unwrap();
-        assert_eq!((&line["event"], &line["limit"], &line["level"]), (&"full".into(), &3.into(), &"warn".into()));
+        assert_eq!(
+            (&line["event"], &line["limit"], &line["level"]),
+            (&"full".into(), &3.into(), &"warn".into())
+        );
         assert_eq!(line["listener"], "a \"quoted\" name");
     }
 
@@ -243,13 +277,23 @@ mod tests {
         drop(log);
         thread.finish();
         let text = sink.text();
-        let written = text.lines().filter(|line| line.ends_with("stopped")).count();
+        let written = text
+            .lines()
+            .filter(|line| line.ends_with("stopped"))
+            .count();
         let dropped: usize = text
             .lines()
-            .filter_map(|line| line.split_once("warn  ")?.1.split_once(" log lines were dropped"))
+            .filter_map(|line| {
+                line.split_once("warn  ")?
+                    .1
+                    .split_once(" log lines were dropped")
+            })
             .map(|(count, _)| count.parse::<usize>().unwrap())
             .sum();
-        assert!(dropped > 0 && written + dropped == sent, "{written} written, {dropped} reported");
+        assert!(
+            dropped > 0 && written + dropped == sent,
+            "{written} written, {dropped} reported"
+        );
     }
 
     #[test]
@@ -265,7 +309,11 @@ mod tests {
     #[test]
     fn levels_and_session_lines_can_be_turned_off() {
         let sink = Sink::default();
-        let quiet = config::Log { format: LogFormat::Text, level: LogLevel::Warn, connections: true };
+        let quiet = config::Log {
+            format: LogFormat::Text,
+            level: LogLevel::Warn,
+            connections: true,
+        };
         let (log, thread) = Log::start(&quiet, sink.clone()).unwrap();
         log.send(Event::Stopped);
         drop(log);

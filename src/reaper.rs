@@ -24,7 +24,13 @@ pub fn run(
     epoch: Instant,
     stop: &Receiver<Infallible>,
 ) {
-    let Some(shortest) = [timeouts.idle, timeouts.half_close].into_iter().flatten().min() else { return };
+    let Some(shortest) = [timeouts.idle, timeouts.half_close]
+        .into_iter()
+        .flatten()
+        .min()
+    else {
+        return;
+    };
     let tick = (shortest / 20).clamp(Duration::from_millis(5), Duration::from_millis(500));
     while stop.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
         let now = epoch.elapsed();
@@ -40,7 +46,11 @@ fn is_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration)
     if live.backend().is_none() {
         return false;
     }
-    let timeout = if live.half_closed.is_raised() { timeouts.half_close } else { timeouts.idle };
+    let timeout = if live.half_closed.is_raised() {
+        timeouts.half_close
+    } else {
+        timeouts.idle
+    };
     let moved = live.bytes_in.get() + live.bytes_out.get();
     timeout.is_some_and(|timeout| watch.is_silent(now, moved, timeout, || outstanding(live)))
 }
@@ -52,15 +62,26 @@ fn outstanding(live: &Live) -> Outstanding {
         .flatten()
         .filter_map(|peer| evener_sys::tcp_info(&peer.stream).ok());
     let (delivered, acknowledged) = infos.fold((true, 0), |(delivered, acknowledged), info| {
-        (delivered && info.is_delivered(), acknowledged + info.acknowledged_bytes)
+        (
+            delivered && info.is_delivered(),
+            acknowledged + info.acknowledged_bytes,
+        )
     });
-    if delivered { Outstanding::Nothing } else { Outstanding::Acknowledged(acknowledged) }
+    if delivered {
+        Outstanding::Nothing
+    } else {
+        Outstanding::Acknowledged(acknowledged)
+    }
 }
 
 /// Ends a silent session: in order when all was delivered, and by a reset when a peer does not
 /// take what it was sent, since the kernel would hold on to those bytes for minutes.
 fn end(live: &Live) {
-    let reason = if live.half_closed.is_raised() { EndReason::HalfCloseTimeout } else { EndReason::IdleTimeout };
+    let reason = if live.half_closed.is_raised() {
+        EndReason::HalfCloseTimeout
+    } else {
+        EndReason::IdleTimeout
+    };
     live.set_cause(reason);
     if outstanding(live) == Outstanding::Nothing {
         for peer in [Some(&live.client), live.backend()].into_iter().flatten() {

@@ -94,7 +94,12 @@ struct Sessions<W> {
 
 impl<W> Default for Registry<W> {
     fn default() -> Self {
-        Registry { sessions: Mutex::new(Sessions { live: HashMap::new(), closed: false }) }
+        Registry {
+            sessions: Mutex::new(Sessions {
+                live: HashMap::new(),
+                closed: false,
+            }),
+        }
     }
 }
 
@@ -109,7 +114,10 @@ impl<W> Registry<W> {
             live.set_cause(EndReason::Shutdown);
             live.abort();
         }
-        Listed { registry: Arc::clone(self), id: live.id }
+        Listed {
+            registry: Arc::clone(self),
+            id: live.id,
+        }
     }
 
     /// How many sessions live now.

@@ -5,8 +5,8 @@
 //! session is a guard (the permit, the registry entry, the lease, the report, the sockets), so that
 //! each way out of here, a panic included, gives everything back.
 
-use std::net::SocketAddr;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -62,12 +62,20 @@ pub struct Arrival {
 
 /// Runs a session to its end.
 pub fn run(context: &Context, arrival: Arrival) {
-    let Arrival { client, address, at, return_seat, permits } = arrival;
+    let Arrival {
+        client,
+        address,
+        at,
+        return_seat,
+        permits,
+    } = arrival;
     // Locals are dropped last to first: the places are given back after all else is done.
     let _permits = permits;
     let live = Arc::new(Live::new(context.ids.take() + 1, client));
     let mut report = Report::new(context, &live, address, at);
-    let _listed = context.registry.enter(&live, Watch::new(context.epoch.elapsed()));
+    let _listed = context
+        .registry
+        .enter(&live, Watch::new(context.epoch.elapsed()));
     let _abort_on_panic = AbortOnPanic(&live);
 
     let reason = match find_backend(context, &live, &mut report) {
@@ -95,7 +103,7 @@ pub fn run(context: &Context, arrival: Arrival) {
 fn find_backend(
     context: &Context,
     live: &Live,
-    report: &mut Report,
+    report: &mut Report<'_>,
 ) -> Result<(Lease, TcpStream), EndReason> {
     let client = &live.client.stream;
     let give_up_at = Instant::now() + context.timeouts.connect;
@@ -113,23 +121,24 @@ fn find_backend(
         let backend = lease.backend();
         threads::set_name(&thread_name(live.id, '>', &backend.name));
         report.record.attempts += 1;
-        let error = match connect::connect(backend.address, context.timeouts.connect, Some(client)) {
-            Ok(stream) => return Ok((lease, stream)),
-            Err(ConnectError::ClientLeft) => return Err(EndReason::ClientLeft),
-            Err(ConnectError::Resources(_)) => {
-                // The backend has no part in it, so it is no attempt: wait for a session to end.
-                report.record.attempts -= 1;
-                drop(lease);
-                if !connect::pause(client, RESOURCES_PAUSE) {
-                    return Err(EndReason::ClientLeft);
+        let error =
+            match connect::connect(backend.address, context.timeouts.connect, client.as_fd()) {
+                Ok(stream) => return Ok((lease, stream)),
+                Err(ConnectError::AskerLeft) => return Err(EndReason::ClientLeft),
+                Err(ConnectError::Resources(_)) => {
+                    // The backend has no part in it, so it is no attempt: wait for a session to end.
+                    report.record.attempts -= 1;
+                    drop(lease);
+                    if !connect::pause(client.as_fd(), RESOURCES_PAUSE) {
+                        return Err(EndReason::ClientLeft);
+                    }
+                    if Instant::now() >= give_up_at {
+                        return Err(EndReason::Resources);
+                    }
+                    continue;
                 }
-                if Instant::now() >= give_up_at {
-                    return Err(EndReason::Resources);
-                }
-                continue;
-            }
-            Err(error) => error,
-        };
+                Err(error) => error,
+            };
         backend.connect_failures.increment();
         context.log.send(Event::ConnectFailed {
             id: live.id,
@@ -160,7 +169,12 @@ fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
 }
 
 /// Copies in both directions, on this thread and on the return thread, until both have ended.
-fn relay_both_ways(live: &Arc<Live>, backend: &Peer, return_seat: Seat, lease: &Lease) -> EndReason {
+fn relay_both_ways(
+    live: &Arc<Live>,
+    backend: &Peer,
+    return_seat: Seat,
+    lease: &Lease,
+) -> EndReason {
     let name = thread_name(live.id, '<', &lease.backend().name);
     let shared = Arc::clone(live);
     let returning = return_seat.start(move || {
@@ -172,7 +186,9 @@ fn relay_both_ways(live: &Arc<Live>, backend: &Peer, return_seat: Seat, lease: &
         }
     });
     let to_backend = one_way(live, &live.client, backend, &live.bytes_in);
-    let Ok(to_client) = returning.join() else { return EndReason::Internal };
+    let Ok(to_client) = returning.join() else {
+        return EndReason::Internal;
+    };
 
     match (to_backend, to_client) {
         (Ended::Finished, Ended::Finished) => EndReason::Normal,
@@ -201,7 +217,11 @@ fn one_way(live: &Live, from: &Peer, to: &Peer, moved: &Progress) -> Ended {
     live.half_closed.raise();
     if let Ended::SourceFailed(failure) = ended {
         let from_client = std::ptr::eq(from, &live.client);
-        live.set_cause(if from_client { client_failed(failure) } else { server_failed(failure) });
+        live.set_cause(if from_client {
+            client_failed(failure)
+        } else {
+            server_failed(failure)
+        });
         abort::wait_until_delivered(&to.stream);
         abort::reset(&to.stream);
     }
@@ -228,7 +248,9 @@ fn thread_name(id: u64, direction: char, backend: &str) -> String {
     let mut name = format!("c{id}{direction}");
     let room = 15_usize.saturating_sub(name.len());
     let start = backend.len().saturating_sub(room);
-    let tail = (start..=backend.len()).find_map(|start| backend.get(start..)).unwrap_or("");
+    let tail = (start..=backend.len())
+        .find_map(|start| backend.get(start..))
+        .unwrap_or("");
     name.push_str(tail);
     name
 }
@@ -257,7 +279,12 @@ impl<'a> Report<'a> {
             // Overwritten by every end but a panic.
             reason: EndReason::Internal,
         };
-        Report { record, start, live, log: &context.log }
+        Report {
+            record,
+            start,
+            live,
+            log: &context.log,
+        }
     }
 
     fn connected(&mut self, context: &Context, lease: &Lease) {
@@ -279,7 +306,8 @@ impl Drop for Report<'_> {
         self.record.bytes_in = self.live.bytes_in.get();
         self.record.bytes_out = self.live.bytes_out.get();
         self.record.duration = self.start.elapsed();
-        self.log.send(Event::SessionEnded(Box::new(self.record.clone())));
+        self.log
+            .send(Event::SessionEnded(Box::new(self.record.clone())));
     }
 }
 

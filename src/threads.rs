@@ -110,7 +110,10 @@ impl Threads {
         }
         let number = state.next_number;
         state.next_number += 1;
-        let worker = Arc::new(Worker { number, slot: Mutex::default() });
+        let worker = Arc::new(Worker {
+            number,
+            slot: Mutex::default(),
+        });
         let shared = Arc::clone(&self.shared);
         let own = Arc::clone(&worker);
         // Under the lock, so that the thread finds its own handle there when it ends.
@@ -121,7 +124,10 @@ impl Threads {
     }
 
     fn seat(&self, worker: Arc<Worker>) -> Seat {
-        Seat { worker: Some(worker), shared: Arc::clone(&self.shared) }
+        Seat {
+            worker: Some(worker),
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// How many threads there are, busy and parked.
@@ -149,7 +155,10 @@ impl Threads {
 
 impl Seat {
     /// Runs `work` on the thread. What it returns, or the panic that ended it, is in [`Running`].
-    pub fn start<T: Send + 'static>(mut self, work: impl FnOnce() -> T + Send + 'static) -> Running<T> {
+    pub fn start<T: Send + 'static>(
+        mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Running<T> {
         let result = Arc::new(Handover::default());
         let put = Arc::clone(&result);
         if let Some(worker) = self.worker.take() {
@@ -202,7 +211,11 @@ impl Shared {
             return true;
         }
         // Whoever waited longest is at the front, so this finds it at once.
-        let Some(place) = state.idle.iter().position(|idle| idle.number == worker.number) else {
+        let Some(place) = state
+            .idle
+            .iter()
+            .position(|idle| idle.number == worker.number)
+        else {
             return false;
         };
         state.idle.remove(place);
@@ -226,7 +239,10 @@ fn run_worker(shared: &Arc<Shared>, own: &Arc<Worker>) {
                 let since = Instant::now();
                 thread::park_timeout(IDLE_KEEP);
                 // A park may return early, by an unpark meant for a job that is already done.
-                if since.elapsed() >= IDLE_KEEP && own.slot.lock().job.is_none() && shared.may_end(own) {
+                if since.elapsed() >= IDLE_KEEP
+                    && own.slot.lock().job.is_none()
+                    && shared.may_end(own)
+                {
                     return;
                 }
                 if shared.state.lock().closed && shared.may_end(own) {
@@ -243,7 +259,10 @@ fn run_worker(shared: &Arc<Shared>, own: &Arc<Worker>) {
 ///
 /// When the operating system refuses it.
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.to_owned()).stack_size(STACK_SIZE).spawn(work)
+    thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_SIZE)
+        .spawn(work)
 }
 
 /// Names the calling thread as `ps -L`, `top -H` and `gdb` show it; the kernel keeps 15 bytes.
@@ -261,12 +280,22 @@ mod tests {
     #[test]
     fn a_finished_thread_takes_the_next_job() {
         let threads = Threads::default();
-        let first = threads.reserve().unwrap().start(|| thread::current().id()).join().unwrap();
+        let first = threads
+            .reserve()
+            .unwrap()
+            .start(|| thread::current().id())
+            .join()
+            .unwrap();
         // The result is handed over just before the thread parks.
         while threads.shared.state.lock().idle.is_empty() {
             thread::yield_now();
         }
-        let second = threads.reserve().unwrap().start(|| thread::current().id()).join().unwrap();
+        let second = threads
+            .reserve()
+            .unwrap()
+            .start(|| thread::current().id())
+            .join()
+            .unwrap();
         assert_eq!(first, second);
         threads.shut_down();
     }
@@ -275,7 +304,11 @@ mod tests {
     fn a_panic_ends_the_job_and_not_the_thread() {
         let threads = Threads::default();
         let seat = threads.reserve().unwrap();
-        assert!(seat.start(|| std::panic::resume_unwind(Box::new("as injected"))).join().is_err());
+        assert!(
+            seat.start(|| std::panic::resume_unwind(Box::new("as injected")))
+                .join()
+                .is_err()
+        );
         assert_eq!(threads.reserve().unwrap().start(|| 7).join().unwrap(), 7);
         threads.shut_down();
     }
@@ -295,7 +328,10 @@ mod tests {
         drop(threads.reserve().unwrap());
         let reserved = threads.reserve().unwrap();
         let (release, released) = crossbeam_channel::bounded::<()>(0);
-        let busy = threads.reserve().unwrap().start(move || released.recv().is_err());
+        let busy = threads
+            .reserve()
+            .unwrap()
+            .start(move || released.recv().is_err());
         drop(release);
         drop(reserved);
         threads.shut_down();
@@ -314,7 +350,9 @@ mod tests {
                     threads.reserve().unwrap().start(move || ran.increment())
                 })
                 .collect();
-            running.into_iter().for_each(|running| running.join().unwrap());
+            running
+                .into_iter()
+                .for_each(|running| running.join().unwrap());
         }
         assert_eq!(ran.get(), 1000);
         threads.shut_down();
@@ -326,7 +364,10 @@ mod tests {
         drop(threads.reserve().unwrap());
         let deadline = std::time::Instant::now() + 5 * IDLE_KEEP;
         while threads.count() > 0 {
-            assert!(std::time::Instant::now() < deadline, "still there: {threads:?}");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "still there: {threads:?}"
+            );
             thread::park_timeout(Duration::from_millis(10));
         }
         threads.shut_down();

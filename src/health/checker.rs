@@ -7,6 +7,9 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::convert::Infallible;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,7 +44,19 @@ impl Target {
     /// A backend of `pool`, probed at once for the first time.
     pub fn new(pool: Arc<Pool>, backend: Arc<Backend>, check: HealthCheck) -> Target {
         let machine = Machine::new(check.rise, check.fall);
-        Target { pool, backend, check, machine, due: Duration::ZERO, probed_before: false }
+        Target {
+            pool,
+            backend,
+            check,
+            machine,
+            due: Duration::ZERO,
+            probed_before: false,
+        }
+    }
+
+    /// How long one probe of it may take.
+    pub fn timeout(&self) -> Duration {
+        self.check.timeout
     }
 }
 
@@ -64,21 +79,31 @@ pub struct Checker {
     first_round_done: Option<Sender<Infallible>>,
     /// A shortage was logged and has not ended yet.
     short: bool,
+    /// A pair of sockets that carries nothing: probes watch one end, and when the checker ends and
+    /// closes the other, they see it hang up and end too.
+    asker: (Arc<UnixStream>, UnixStream),
 }
 
 impl Checker {
     /// A checker of `targets`. `first_round_done` is dropped, which disconnects its channel, when
     /// each target has been probed once.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor left.
     pub fn new(
         targets: Vec<Target>,
         threads: Threads,
         log: Log,
         seed: u64,
         first_round_done: Sender<Infallible>,
-    ) -> Checker {
-        let waiting = (0..targets.len()).map(|target| Reverse((Duration::ZERO, target))).collect();
+    ) -> io::Result<Checker> {
+        let waiting = (0..targets.len())
+            .map(|target| Reverse((Duration::ZERO, target)))
+            .collect();
         let first_round = (0..targets.len()).collect();
-        Checker {
+        let (watched, kept) = UnixStream::pair()?;
+        Ok(Checker {
             targets,
             threads,
             log,
@@ -91,7 +116,8 @@ impl Checker {
             first_round,
             first_round_done: Some(first_round_done),
             short: false,
-        }
+            asker: (Arc::new(watched), kept),
+        })
     }
 
     /// Probes until `stop` is disconnected. Probes that are still running then end by themselves.
@@ -136,16 +162,20 @@ impl Checker {
         None
     }
 
-    fn start(&self, place: usize) -> std::io::Result<()> {
-        let Some(target) = self.targets.get(place) else { return Ok(()) };
+    fn start(&self, place: usize) -> io::Result<()> {
+        let Some(target) = self.targets.get(place) else {
+            return Ok(());
+        };
         let seat = self.threads.reserve()?;
         let name = format!("probe {}", target.backend.name);
         let (address, check) = (target.backend.address, target.check.clone());
         let results = self.results.0.clone();
+        let asker = Arc::clone(&self.asker.0);
         seat.start(move || {
             set_name(name.get(..15).unwrap_or("probe"));
             // Nobody takes the result when the checker has ended.
-            probe::run(&check.probe, address, check.timeout, |outcome| drop(results.send((place, outcome))));
+            let report = |outcome| drop(results.send((place, outcome)));
+            probe::run(&check.probe, address, check.timeout, asker.as_fd(), report);
         });
         Ok(())
     }
@@ -162,7 +192,10 @@ impl Checker {
             next = self.results.1.try_recv().ok();
         }
         let mut published = HashSet::new();
-        for pool in changed.iter().filter_map(|(place, ..)| Some(&self.targets.get(*place)?.pool)) {
+        for pool in changed
+            .iter()
+            .filter_map(|(place, ..)| Some(&self.targets.get(*place)?.pool))
+        {
             if published.insert(Arc::as_ptr(pool)) {
                 pool.publish();
             }
@@ -201,14 +234,17 @@ impl Checker {
         target.probed_before = true;
         self.waiting.push(Reverse((target.due, place)));
         let transition = target.machine.observe(good)?;
-        target
-            .backend
-            .set_condition(Condition { health: transition.to, reason: reason.as_str().into() });
+        target.backend.set_condition(Condition {
+            health: transition.to,
+            reason: reason.as_str().into(),
+        });
         Some((place, transition, reason))
     }
 
     fn report(&self, place: usize, transition: Transition, reason: String) {
-        let Some(target) = self.targets.get(place) else { return };
+        let Some(target) = self.targets.get(place) else {
+            return;
+        };
         let up = transition.to == Health::Up;
         self.log.send(Event::HealthChanged {
             pool: Arc::clone(&target.pool.name),
@@ -226,7 +262,10 @@ impl Checker {
     fn report_shortage(&mut self, error: &str) {
         if !self.short {
             self.short = true;
-            self.log.send(Event::ThreadRefused { by: "the health check".into(), error: error.to_owned() });
+            self.log.send(Event::ThreadRefused {
+                by: "the health check".into(),
+                error: error.to_owned(),
+            });
         }
     }
 }

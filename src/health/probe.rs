@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::config::Probe;
@@ -22,13 +23,20 @@ pub(super) enum Outcome {
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Probes `address` within `timeout` and gives the outcome to `report` as soon as it is known; the
-/// quiet end of the connection comes after that.
-pub(super) fn run(probe: &Probe, address: SocketAddr, timeout: Duration, report: impl FnOnce(Outcome)) {
+/// quiet end of the connection comes after that. All of it is given up when the other end of
+/// `asker` is closed.
+pub(super) fn run(
+    probe: &Probe,
+    address: SocketAddr,
+    timeout: Duration,
+    asker: BorrowedFd<'_>,
+    report: impl FnOnce(Outcome),
+) {
     let Probe::Tcp = probe;
-    match connect::connect(address, timeout, None) {
+    match connect::connect(address, timeout, asker) {
         Ok(stream) => {
             report(Outcome::Good);
-            end_quietly(&stream);
+            end_quietly(&stream, asker);
         }
         Err(ConnectError::Resources(error)) => report(Outcome::NotAsked(error.to_string())),
         Err(error) => report(Outcome::Bad(error.to_string())),
@@ -38,16 +46,16 @@ pub(super) fn run(probe: &Probe, address: SocketAddr, timeout: Duration, report:
 /// Says goodbye with a FIN and reads what the backend has to say until its own FIN, so that it sees
 /// a client that came and went, not an error: a close with unread bytes would be a reset, and a
 /// reset is a line in many a backend's log.
-fn end_quietly(stream: &TcpStream) {
+fn end_quietly(stream: &TcpStream, asker: BorrowedFd<'_>) {
     let deadline = Instant::now() + GOODBYE;
     let _ = stream.shutdown(Shutdown::Write);
     let mut scrap = [0; 512];
     let mut reader = stream;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
-            return;
-        }
+    while connect::wait_readable(
+        stream,
+        asker,
+        deadline.saturating_duration_since(Instant::now()),
+    ) {
         match reader.read(&mut scrap) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
@@ -61,22 +69,36 @@ mod tests {
     use crate::net::listener::{Bound, accept};
     use std::io::Write;
     use std::net::Ipv4Addr;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
 
     fn outcome(address: SocketAddr) -> Outcome {
         let mut seen = None;
-        run(&Probe::Tcp, address, Duration::from_secs(5), |outcome| seen = Some(outcome));
+        let (asker, _keep) = UnixStream::pair().unwrap();
+        run(
+            &Probe::Tcp,
+            address,
+            Duration::from_secs(5),
+            asker.as_fd(),
+            |outcome| seen = Some(outcome),
+        );
         seen.unwrap()
     }
 
     #[test]
     fn a_listening_backend_sees_a_client_that_comes_and_goes_without_an_error() {
-        let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false).unwrap().listen().unwrap();
+        let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false)
+            .unwrap()
+            .listen()
+            .unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::scope(|scope| {
             let backend = std::thread::Builder::new()
                 .spawn_scoped(scope, || {
                     let (mut client, _) = accept(&listener).unwrap();
-                    client.write_all(b"220 a banner that the probe does not care for\r\n").unwrap();
+                    client
+                        .write_all(b"220 a banner that the probe does not care for\r\n")
+                        .unwrap();
                     client.read(&mut [0; 1])
                 })
                 .unwrap();
@@ -87,7 +109,10 @@ mod tests {
 
     #[test]
     fn nobody_listening_is_bad_and_says_so() {
-        let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false).unwrap().listen().unwrap();
+        let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false)
+            .unwrap()
+            .listen()
+            .unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
         assert!(matches!(outcome(address), Outcome::Bad(reason) if reason == "connection refused"));

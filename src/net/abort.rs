@@ -77,7 +77,10 @@ mod tests {
             reset(&ours);
             assert!(!matches!(blocked.join().unwrap(), Ok(1)));
         });
-        assert_eq!(theirs.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert_eq!(
+            theirs.read(&mut [0; 1]).unwrap_err().kind(),
+            ErrorKind::ConnectionReset
+        );
         assert!(!is_connected(&ours) && !is_connected(&theirs));
     }
 
@@ -94,7 +97,10 @@ mod tests {
                 .unwrap();
             let mut received = Vec::new();
             let end = theirs.read_to_end(&mut received);
-            assert_eq!((received.len(), end.unwrap_err().kind()), (300_000, ErrorKind::ConnectionReset));
+            assert_eq!(
+                (received.len(), end.unwrap_err().kind()),
+                (300_000, ErrorKind::ConnectionReset)
+            );
         });
     }
 

@@ -1,7 +1,9 @@
-//! One attempt to connect to one backend, given up when its time is over or the client has left.
+//! One attempt to connect to one backend, given up when its time is over or the one it is for,
+//! mostly a client, has left.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -25,8 +27,8 @@ pub enum ConnectError {
     TimedOut,
     /// Another failure on the way to this backend: no route, no local port left towards it.
     Failed(io::Error),
-    /// The client left meanwhile. Nobody's fault.
-    ClientLeft,
+    /// Whoever asked for it, a client mostly, left meanwhile. Nobody's fault.
+    AskerLeft,
     /// evener itself lacks something: descriptors or memory. It says nothing of the backend.
     Resources(io::Error),
 }
@@ -36,7 +38,7 @@ impl std::fmt::Display for ConnectError {
         match self {
             ConnectError::Refused => f.write_str("connection refused"),
             ConnectError::TimedOut => f.write_str("timed out"),
-            ConnectError::ClientLeft => f.write_str("the client left"),
+            ConnectError::AskerLeft => f.write_str("nobody waits for it any more"),
             ConnectError::Failed(error) | ConnectError::Resources(error) => error.fmt(f),
         }
     }
@@ -55,9 +57,9 @@ impl From<Errno> for ConnectError {
     }
 }
 
-/// Connects to `address` within `timeout`. With a `client`, gives up as soon as that has left: at
-/// once on a reset, after a short grace on a FIN with no byte before it. A FIN after bytes is a
-/// client that has asked its question and waits for the answer.
+/// Connects to `address` within `timeout`, on behalf of `asker`: gives up as soon as that has left,
+/// at once on a reset or hang-up, after a short grace on a FIN with no byte before it. A FIN after
+/// bytes is a client that has asked its question and waits for the answer.
 ///
 /// The socket comes back in blocking mode with every option set.
 ///
@@ -67,7 +69,7 @@ impl From<Errno> for ConnectError {
 pub fn connect(
     address: SocketAddr,
     timeout: Duration,
-    client: Option<&TcpStream>,
+    asker: BorrowedFd<'_>,
 ) -> Result<TcpStream, ConnectError> {
     let deadline = Instant::now() + timeout;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -75,7 +77,7 @@ pub fn connect(
     set_stream_options(&socket)?;
     match net::connect(&socket, &address) {
         Ok(()) => {}
-        Err(Errno::INPROGRESS) => wait(&socket, deadline, client)?,
+        Err(Errno::INPROGRESS) => wait(&socket, deadline, asker)?,
         Err(errno) => return Err(errno.into()),
     }
     rustix::io::ioctl_fionbio(&socket, false)?;
@@ -88,27 +90,32 @@ pub fn connect(
     Ok(stream)
 }
 
-/// Waits for the outcome of a connect in progress, with an eye on the client.
+/// Waits for the outcome of a connect in progress, with an eye on the asker.
 fn wait(
-    socket: &rustix::fd::OwnedFd,
+    socket: &OwnedFd,
     mut deadline: Instant,
-    client: Option<&TcpStream>,
+    asker: BorrowedFd<'_>,
 ) -> Result<(), ConnectError> {
-    // Errors and hang-ups are reported whether asked for or not.
     let mut watch_fin = true;
-    let mut client_left = false;
+    let mut has_left = false;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(if client_left { ConnectError::ClientLeft } else { ConnectError::TimedOut });
+            return Err(if has_left {
+                ConnectError::AskerLeft
+            } else {
+                ConnectError::TimedOut
+            });
         }
+        // Errors and hang-ups are reported whether asked for or not.
+        let watched = if watch_fin {
+            PollFlags::RDHUP
+        } else {
+            PollFlags::empty()
+        };
         let mut descriptors = [
             PollFd::new(socket, PollFlags::OUT),
-            match client {
-                Some(client) if watch_fin => PollFd::new(client, PollFlags::RDHUP),
-                Some(client) => PollFd::new(client, PollFlags::empty()),
-                None => PollFd::new(socket, PollFlags::empty()),
-            },
+            PollFd::from_borrowed_fd(asker, watched),
         ];
         match poll(&mut descriptors, Some(&timespec(left))) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -117,36 +124,52 @@ fn wait(
         if !descriptors[0].revents().is_empty() {
             return Ok(sockopt::socket_error(socket)??);
         }
-        let Some(client) = client else { continue };
         let seen = descriptors[1].revents();
         if seen.intersects(PollFlags::ERR | PollFlags::HUP) {
-            return Err(ConnectError::ClientLeft);
+            return Err(ConnectError::AskerLeft);
         }
         if seen.contains(PollFlags::RDHUP) {
             watch_fin = false;
-            if fin_comes_first(client) {
-                client_left = true;
+            if fin_comes_first(asker) {
+                has_left = true;
                 deadline = deadline.min(Instant::now() + GRACE_AFTER_FIN);
             }
         }
     }
 }
 
-/// Waits for `pause`, or until the client is reset or gone; says whether it is still there.
-pub fn pause(client: &TcpStream, pause: Duration) -> bool {
-    let mut descriptors = [PollFd::new(client, PollFlags::empty())];
+/// Waits for `pause`, or until `asker` is reset or hangs up; says whether it is still there.
+pub fn pause(asker: BorrowedFd<'_>, pause: Duration) -> bool {
+    let mut descriptors = [PollFd::from_borrowed_fd(asker, PollFlags::empty())];
     let _ = poll(&mut descriptors, Some(&timespec(pause)));
     descriptors[0].revents().is_empty()
 }
 
+/// Waits until `stream` has something to read, its end included; false when `timeout` is over or
+/// `asker` hangs up before.
+pub fn wait_readable(stream: &TcpStream, asker: BorrowedFd<'_>, timeout: Duration) -> bool {
+    let mut descriptors = [
+        PollFd::new(stream, PollFlags::IN),
+        PollFd::from_borrowed_fd(asker, PollFlags::empty()),
+    ];
+    let _ = poll(&mut descriptors, Some(&timespec(timeout)));
+    descriptors[1].revents().is_empty() && !descriptors[0].revents().is_empty()
+}
+
 /// Did the client send its FIN without any byte before it?
-fn fin_comes_first(client: &TcpStream) -> bool {
+fn fin_comes_first(client: BorrowedFd<'_>) -> bool {
     let mut byte = [0];
-    matches!(net::recv(client, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((0, _)))
+    matches!(
+        net::recv(client, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT),
+        Ok((0, _))
+    )
 }
 
 fn timespec(duration: Duration) -> Timespec {
-    Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: i64::from(duration.subsec_nanos()) }
+    Timespec {
+        tv_sec: duration.as_secs() as i64,
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
 }
 
 #[cfg(test)]
@@ -156,19 +179,30 @@ pub(crate) mod tests {
     use crate::net::listener::{Bound, accept};
     use std::io::Write;
     use std::net::{Ipv4Addr, Shutdown, TcpListener};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
 
     /// A plain client's connection.
     pub(crate) fn plain(address: SocketAddr) -> io::Result<TcpStream> {
-        match connect(address, Duration::from_secs(5), None) {
+        match undisturbed(address, Duration::from_secs(5)) {
             Ok(stream) => Ok(stream),
             Err(ConnectError::Refused) => Err(io::ErrorKind::ConnectionRefused.into()),
             Err(other) => Err(io::Error::other(other.to_string())),
         }
     }
 
+    /// An attempt that nobody gives up.
+    fn undisturbed(address: SocketAddr, timeout: Duration) -> Result<TcpStream, ConnectError> {
+        let (asker, _keep) = UnixStream::pair().unwrap();
+        connect(address, timeout, asker.as_fd())
+    }
+
     /// The two ends of a connection over loopback.
     pub(crate) fn pair() -> (TcpStream, TcpStream) {
-        let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false).unwrap().listen().unwrap();
+        let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false)
+            .unwrap()
+            .listen()
+            .unwrap();
         let client = plain(listener.local_addr().unwrap()).unwrap();
         (client, accept(&listener).unwrap().0)
     }
@@ -182,7 +216,7 @@ pub(crate) mod tests {
         let address = listener.local_addr().unwrap();
         let mut filling = Vec::new();
         loop {
-            match connect(address, Duration::from_millis(100), None) {
+            match undisturbed(address, Duration::from_millis(100)) {
                 Ok(stream) => filling.push(stream),
                 Err(ConnectError::TimedOut) => return (listener, filling),
                 Err(other) => panic!("{other}"),
@@ -192,10 +226,13 @@ pub(crate) mod tests {
 
     #[test]
     fn nobody_listening_is_refused() {
-        let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false).unwrap().listen().unwrap();
+        let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false)
+            .unwrap()
+            .listen()
+            .unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let result = connect(address, Duration::from_secs(5), None);
+        let result = undisturbed(address, Duration::from_secs(5));
         assert!(matches!(result, Err(ConnectError::Refused)), "{result:?}");
     }
 
@@ -203,7 +240,7 @@ pub(crate) mod tests {
     fn a_black_hole_times_out_on_time() {
         let (listener, _filling) = black_hole();
         let start = Instant::now();
-        let result = connect(listener.local_addr().unwrap(), Duration::from_millis(150), None);
+        let result = undisturbed(listener.local_addr().unwrap(), Duration::from_millis(150));
         assert!(matches!(result, Err(ConnectError::TimedOut)), "{result:?}");
         assert!(start.elapsed() >= Duration::from_millis(150));
     }
@@ -217,8 +254,8 @@ pub(crate) mod tests {
         for leave in [by_reset, by_fin] {
             let (client, accepted) = pair();
             leave(&client);
-            let result = connect(address, Duration::from_secs(3600), Some(&accepted));
-            assert!(matches!(result, Err(ConnectError::ClientLeft)), "{result:?}");
+            let result = connect(address, Duration::from_secs(3600), accepted.as_fd());
+            assert!(matches!(result, Err(ConnectError::AskerLeft)), "{result:?}");
         }
     }
 
@@ -229,7 +266,7 @@ pub(crate) mod tests {
         client.write_all(b"question").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         let patience = 2 * GRACE_AFTER_FIN;
-        let result = connect(listener.local_addr().unwrap(), patience, Some(&accepted));
+        let result = connect(listener.local_addr().unwrap(), patience, accepted.as_fd());
         assert!(matches!(result, Err(ConnectError::TimedOut)), "{result:?}");
     }
 
@@ -242,9 +279,17 @@ pub(crate) mod tests {
     #[test]
     fn errors_are_sorted_by_whose_they_are() {
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
-            assert!(matches!(ConnectError::from(errno), ConnectError::Resources(_)));
+            assert!(matches!(
+                ConnectError::from(errno),
+                ConnectError::Resources(_)
+            ));
         }
-        for errno in [Errno::HOSTUNREACH, Errno::NETUNREACH, Errno::ADDRNOTAVAIL, Errno::ACCESS] {
+        for errno in [
+            Errno::HOSTUNREACH,
+            Errno::NETUNREACH,
+            Errno::ADDRNOTAVAIL,
+            Errno::ACCESS,
+        ] {
             assert!(matches!(ConnectError::from(errno), ConnectError::Failed(_)));
         }
     }

@@ -27,16 +27,21 @@ impl Bound {
     /// What socket(2) and bind(2) give: in use, no permission, no such address.
     pub fn new(address: SocketAddr, dual_stack: bool) -> io::Result<Bound> {
         match Bound::open(address, dual_stack) {
-            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if dual_stack => {
-                Ok(Bound::open((Ipv4Addr::UNSPECIFIED, address.port()).into(), false)?)
-            }
+            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if dual_stack => Ok(Bound::open(
+                (Ipv4Addr::UNSPECIFIED, address.port()).into(),
+                false,
+            )?),
             result => Ok(result?),
         }
     }
 
     fn open(address: SocketAddr, dual_stack: bool) -> rustix::io::Result<Bound> {
-        let socket =
-            net::socket_with(AddressFamily::of(address), SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        let socket = net::socket_with(
+            AddressFamily::of(address),
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
         // A restart must not wait for the old connections' TIME_WAIT; two listeners still can't
         // share the address.
         sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -67,7 +72,11 @@ pub(super) trait Family {
 
 impl Family for AddressFamily {
     fn of(address: SocketAddr) -> AddressFamily {
-        if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
+        if address.is_ipv4() {
+            AddressFamily::INET
+        } else {
+            AddressFamily::INET6
+        }
     }
 }
 
@@ -89,7 +98,10 @@ pub enum AcceptError {
 /// What accept(2) gives; [`accept_error`] sorts it.
 pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (client, address) = listener.accept()?;
-    Ok((client, SocketAddr::new(address.ip().to_canonical(), address.port())))
+    Ok((
+        client,
+        SocketAddr::new(address.ip().to_canonical(), address.port()),
+    ))
 }
 
 /// Sorts the errors of accept(2). Those of the new connection's own network come out of accept on
@@ -116,7 +128,9 @@ pub fn accept_error(error: &io::Error) -> AcceptError {
             | Errno::OPNOTSUPP
             | Errno::NETUNREACH,
         ) => AcceptError::Again,
-        _ => AcceptError::Pause("this error is not expected here; the listener goes on all the same"),
+        _ => {
+            AcceptError::Pause("this error is not expected here; the listener goes on all the same")
+        }
     }
 }
 
@@ -139,8 +153,10 @@ mod tests {
     #[test]
     fn an_address_is_refused_until_it_listens() {
         let bound = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false).unwrap();
-        let address: SocketAddr =
-            rustix::net::getsockname(&bound.socket).unwrap().try_into().unwrap();
+        let address: SocketAddr = rustix::net::getsockname(&bound.socket)
+            .unwrap()
+            .try_into()
+            .unwrap();
         let early = super::super::connect::tests::plain(address);
         assert_eq!(early.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         let listener = bound.listen().unwrap();
@@ -151,7 +167,8 @@ mod tests {
     fn a_dual_stack_listener_shows_ipv4_clients_as_ipv4() {
         let listener = listen((Ipv6Addr::UNSPECIFIED, 0).into(), true);
         let port = listener.local_addr().unwrap().port();
-        let _client = super::super::connect::tests::plain((Ipv4Addr::LOCALHOST, port).into()).unwrap();
+        let _client =
+            super::super::connect::tests::plain((Ipv4Addr::LOCALHOST, port).into()).unwrap();
         assert_eq!(accept(&listener).unwrap().1.ip(), Ipv4Addr::LOCALHOST);
     }
 
@@ -162,7 +179,10 @@ mod tests {
         let (accepted, _) = accept(&listener).unwrap();
         assert!(sockopt::tcp_nodelay(&accepted).unwrap());
         assert!(sockopt::socket_keepalive(&accepted).unwrap());
-        assert_eq!(sockopt::tcp_keepidle(&accepted).unwrap(), KEEPALIVE_IDLE_SEEN);
+        assert_eq!(
+            sockopt::tcp_keepidle(&accepted).unwrap(),
+            KEEPALIVE_IDLE_SEEN
+        );
         assert!(sockopt::socket_oobinline(&accepted).unwrap());
     }
     const KEEPALIVE_IDLE_SEEN: std::time::Duration = super::super::KEEPALIVE_IDLE;
@@ -171,8 +191,9 @@ mod tests {
     fn shutting_down_wakes_a_blocked_accept() {
         let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
         std::thread::scope(|scope| {
-            let blocked =
-                std::thread::Builder::new().spawn_scoped(scope, || accept(&listener)).unwrap();
+            let blocked = std::thread::Builder::new()
+                .spawn_scoped(scope, || accept(&listener))
+                .unwrap();
             shut_down(&listener);
             let error = blocked.join().unwrap().unwrap_err();
             assert_eq!(accept_error(&error), AcceptError::Closed);
@@ -190,7 +211,9 @@ mod tests {
             );
         }
         let full = io::Error::from_raw_os_error(Errno::MFILE.raw_os_error());
-        assert!(matches!(accept_error(&full), AcceptError::Pause(advice) if advice.contains("ulimit -n")));
+        assert!(
+            matches!(accept_error(&full), AcceptError::Pause(advice) if advice.contains("ulimit -n"))
+        );
     }
 
     #[test]

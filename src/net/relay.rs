@@ -42,7 +42,10 @@ pub struct Peer {
 impl Peer {
     /// A connection to which no FIN has been sent.
     pub fn new(stream: TcpStream) -> Peer {
-        Peer { stream, fin_sent: Flag::default() }
+        Peer {
+            stream,
+            fin_sent: Flag::default(),
+        }
     }
 }
 
@@ -134,7 +137,13 @@ mod tests {
         let (client, accepted) = pair();
         let (connected, backend) = pair();
         let (from, to) = (Peer::new(accepted), Peer::new(connected));
-        Rig { client, backend, from, to, moved: Progress::default() }
+        Rig {
+            client,
+            backend,
+            from,
+            to,
+            moved: Progress::default(),
+        }
     }
 
     #[test]
@@ -154,7 +163,10 @@ mod tests {
         rig.client.write_all(b"last words").unwrap();
         abort::wait_until_delivered(&rig.client);
         abort::reset(&rig.client);
-        assert_eq!(copy(&rig.from, &rig.to, &rig.moved), Ended::SourceFailed(Failure::Reset));
+        assert_eq!(
+            copy(&rig.from, &rig.to, &rig.moved),
+            Ended::SourceFailed(Failure::Reset)
+        );
         let mut received = [0; 10];
         rig.backend.read_exact(&mut received).unwrap();
         assert_eq!(&received, b"last words");
@@ -166,8 +178,15 @@ mod tests {
         abort::reset(&rig.client);
         // The other direction's thread writes to the client, and takes the error away with it.
         while (&rig.from.stream).write(b"x").is_ok() {}
-        assert_eq!((&rig.from.stream).read(&mut [0; 1]).unwrap(), 0, "the premise: it looks like a FIN");
-        assert_eq!(copy(&rig.from, &rig.to, &rig.moved), Ended::SourceFailed(Failure::Reset));
+        assert_eq!(
+            (&rig.from.stream).read(&mut [0; 1]).unwrap(),
+            0,
+            "the premise: it looks like a FIN"
+        );
+        assert_eq!(
+            copy(&rig.from, &rig.to, &rig.moved),
+            Ended::SourceFailed(Failure::Reset)
+        );
     }
 
     #[test]
@@ -187,7 +206,10 @@ mod tests {
         let mut rig = rig();
         abort::reset(&rig.backend);
         rig.client.write_all(b"to nobody").unwrap();
-        assert_eq!(copy(&rig.from, &rig.to, &rig.moved), Ended::SinkFailed(Failure::Reset));
+        assert_eq!(
+            copy(&rig.from, &rig.to, &rig.moved),
+            Ended::SinkFailed(Failure::Reset)
+        );
     }
 
     #[test]

@@ -15,7 +15,8 @@ pub fn resolve(address: &BackendAddress) -> io::Result<Vec<SocketAddr>> {
     match address {
         BackendAddress::Ip(address) => Ok(vec![*address]),
         BackendAddress::Name { host, port } => {
-            let mut addresses: Vec<SocketAddr> = (host.as_str(), *port).to_socket_addrs()?.collect();
+            let mut addresses: Vec<SocketAddr> =
+                (host.as_str(), *port).to_socket_addrs()?.collect();
             addresses.sort();
             addresses.dedup();
             if addresses.is_empty() {
@@ -38,9 +39,15 @@ mod tests {
 
     #[test]
     fn localhost_has_addresses_and_ipv4_comes_first() {
-        let name = BackendAddress::Name { host: "localhost".into(), port: 80 };
+        let name = BackendAddress::Name {
+            host: "localhost".into(),
+            port: 80,
+        };
         let addresses = resolve(&name).unwrap();
-        assert!(addresses[0].ip().is_loopback() && addresses[0].port() == 80, "{addresses:?}");
+        assert!(
+            addresses[0].ip().is_loopback() && addresses[0].port() == 80,
+            "{addresses:?}"
+        );
         assert!(addresses.is_sorted());
     }
 }

@@ -27,7 +27,11 @@ pub enum Outstanding {
 impl Watch {
     /// Begins to watch a session at `now`.
     pub fn new(now: Duration) -> Watch {
-        Watch { moved: 0, acknowledged: None, since: now }
+        Watch {
+            moved: 0,
+            acknowledged: None,
+            since: now,
+        }
     }
 
     /// Looks at the session at `now`: `moved` bytes were copied so far. True: silent for `timeout`.
@@ -40,7 +44,11 @@ impl Watch {
         outstanding: impl FnOnce() -> Outstanding,
     ) -> bool {
         if moved != self.moved {
-            *self = Watch { moved, acknowledged: None, since: now };
+            *self = Watch {
+                moved,
+                acknowledged: None,
+                since: now,
+            };
             return false;
         }
         if now.saturating_sub(self.since) < timeout {
@@ -71,7 +79,10 @@ mod tests {
     /// Whether a session is silent at each of the given moments, each with its bytes.
     fn run(looks: &[(u64, u64, Outstanding)]) -> Vec<bool> {
         let mut watch = Watch::new(at(0));
-        looks.iter().map(|(now, moved, out)| watch.is_silent(at(*now), *moved, TIMEOUT, || *out)).collect()
+        looks
+            .iter()
+            .map(|(now, moved, out)| watch.is_silent(at(*now), *moved, TIMEOUT, || *out))
+            .collect()
     }
 
     #[test]
@@ -84,15 +95,26 @@ mod tests {
     #[test]
     fn a_byte_just_before_the_end_starts_anew() {
         use Outstanding::Nothing;
-        assert_eq!(run(&[(9, 0, Nothing), (10, 1, Nothing), (19, 1, Nothing)]), [false; 3]);
+        assert_eq!(
+            run(&[(9, 0, Nothing), (10, 1, Nothing), (19, 1, Nothing)]),
+            [false; 3]
+        );
     }
 
     #[test]
     fn a_slow_reader_is_not_silent_and_a_stopped_one_is() {
         use Outstanding::Acknowledged;
-        let slow = [(10, 0, Acknowledged(1)), (20, 0, Acknowledged(2)), (30, 0, Acknowledged(3))];
+        let slow = [
+            (10, 0, Acknowledged(1)),
+            (20, 0, Acknowledged(2)),
+            (30, 0, Acknowledged(3)),
+        ];
         assert_eq!(run(&slow), [false; 3]);
-        let stopped = [(10, 0, Acknowledged(1)), (19, 0, Acknowledged(1)), (20, 0, Acknowledged(1))];
+        let stopped = [
+            (10, 0, Acknowledged(1)),
+            (19, 0, Acknowledged(1)),
+            (20, 0, Acknowledged(1)),
+        ];
         assert_eq!(run(&stopped), [false, false, true]);
     }
 

@@ -11,6 +11,7 @@
 
 pub mod balance;
 pub mod health;
+pub mod idle;
 pub mod schedule;
 pub mod splitmix;
 

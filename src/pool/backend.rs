@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::policy::health::{self, AdminState, Health};
-use crate::sync::{Active, Counter, RwLock};
+use crate::sync::{Active, Counter, RwLock, Ticket};
 
 /// A backend. Shared by its pool, the health thread and the leases on it.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct Backend {
     pub total: Counter,
     /// Attempts to connect to it that failed.
     pub connect_failures: Counter,
+    /// One for each pick of another backend after this one failed.
+    pub retry_tickets: Ticket,
 }
 
 /// What is known of a backend's health.
@@ -39,16 +41,26 @@ pub struct Condition {
 
 impl Backend {
     /// A backend in the given health; `Starting` takes no session until a probe decides.
-    pub fn new(name: &str, address: SocketAddr, weight: u32, admin: AdminState, health: Health) -> Backend {
+    pub fn new(
+        name: &str,
+        address: SocketAddr,
+        weight: u32,
+        admin: AdminState,
+        health: Health,
+    ) -> Backend {
         Backend {
             name: name.into(),
             address,
             weight,
             admin,
-            condition: RwLock::new(Condition { health, reason: "not probed yet".into() }),
+            condition: RwLock::new(Condition {
+                health,
+                reason: "not probed yet".into(),
+            }),
             active: Active::default(),
             total: Counter::default(),
             connect_failures: Counter::default(),
+            retry_tickets: Ticket::default(),
         }
     }
 

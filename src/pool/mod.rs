@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use crate::config::{self, WhenDown};
 use crate::policy::balance::{Choice, Policy, Rotation};
-use crate::policy::random;
+use crate::policy::health::Health;
+use crate::policy::splitmix;
 use crate::sync::{Published, Ticket};
 
 /// A named set of backends with one balancing policy.
@@ -32,11 +33,8 @@ pub struct Pool {
     /// Who can take a session. Written by the health thread; read by every pick. A lock around a
     /// snapshot, because readers need the members and their order to be of one moment.
     rotation: Published<Rotation>,
-    /// One for each first pick, so that the rotation goes on from session to session.
+    /// One for each first pick of a session, so that the rotation goes on from session to session.
     first_tickets: Ticket,
-    /// One for each pick after a failure. Apart from the first, or a dead backend's neighbour would
-    /// get its tickets as well as its own.
-    retry_tickets: Ticket,
     /// Steps of the random sequence, and where it starts.
     random_steps: Ticket,
     random_seed: u64,
@@ -53,7 +51,6 @@ impl Pool {
             balance: config.balance,
             rotation: Published::new(Rotation::new(&[])),
             first_tickets: Ticket::default(),
-            retry_tickets: Ticket::default(),
             random_steps: Ticket::default(),
             random_seed,
         }
@@ -76,15 +73,24 @@ impl Pool {
     /// of clients, each sees the sessions of those before it. `None`: there is none to pick.
     pub fn lease(&self, tried: &[usize]) -> Option<Lease> {
         let rotation = self.rotation.load();
-        let tickets = if tried.is_empty() { &self.first_tickets } else { &self.retry_tickets };
-        let ticket = tickets.take();
+        // A pick after a failure takes its ticket from the backend that failed, so that the sessions
+        // of a dead backend are dealt out to the others in turn; from the common sequence they would
+        // all go to its neighbour.
+        let failed = tried.last().and_then(|index| self.backends.get(*index));
+        let ticket = failed
+            .map_or(&self.first_tickets, |backend| &backend.retry_tickets)
+            .take();
         loop {
             let pick = (self.balance.pick)(&Choice {
                 rotation: &rotation,
-                active: &|index| self.backends.get(index).map_or(0, |backend| backend.active.get()),
+                active: &|index| {
+                    self.backends
+                        .get(index)
+                        .map_or(0, |backend| backend.active.get())
+                },
                 tried,
                 ticket,
-                random: random::nth(self.random_seed, self.random_steps.take()),
+                random: splitmix::nth(self.random_seed, self.random_steps.take()),
             })?;
             let backend = self.backends.get(pick.backend)?;
             match pick.seen {
@@ -101,6 +107,9 @@ impl Pool {
 
     /// How many backends are up.
     pub fn up_count(&self) -> usize {
-        self.backends.iter().filter(|backend| backend.condition().health.is_up()).count()
+        self.backends
+            .iter()
+            .filter(|backend| backend.condition().health == Health::Up)
+            .count()
     }
 }

@@ -43,8 +43,19 @@ impl Gate {
     /// been closed and the last permit is gone.
     pub fn new(limit: u32) -> (Arc<Gate>, Receiver<Infallible>) {
         let (alive, drained) = crossbeam_channel::bounded(0);
-        let state = State { inside: 0, limit, waiting: 0, alive: Some(alive) };
-        (Arc::new(Gate { state: Mutex::new(state), changed: Condvar::new() }), drained)
+        let state = State {
+            inside: 0,
+            limit,
+            waiting: 0,
+            alive: Some(alive),
+        };
+        (
+            Arc::new(Gate {
+                state: Mutex::new(state),
+                changed: Condvar::new(),
+            }),
+            drained,
+        )
     }
 
     /// Blocks until somebody could enter, or `timeout` is over; says whether there is room. Who
@@ -63,7 +74,11 @@ impl Gate {
             in_time = !self.changed.wait_until(&mut state, deadline).timed_out();
             state.waiting -= 1;
         }
-        if state.alive.is_some() { Ok(state.inside < state.limit) } else { Err(Closed) }
+        if state.alive.is_some() {
+            Ok(state.inside < state.limit)
+        } else {
+            Err(Closed)
+        }
     }
 
     /// Blocks until there is room, and takes it.
@@ -81,7 +96,10 @@ impl Gate {
         let alive = state.alive.clone().ok_or(Closed)?;
         state.inside += 1;
         drop(state);
-        Ok(Permit { gate: Arc::clone(self), _alive: alive })
+        Ok(Permit {
+            gate: Arc::clone(self),
+            _alive: alive,
+        })
     }
 
     /// Lets nobody in any more and wakes all who wait. Those inside stay until they leave.
@@ -142,7 +160,10 @@ mod tests {
             std::thread::Builder::new()
                 .spawn_scoped(scope, || entered.send(gate.enter().map(drop)).unwrap())
                 .unwrap();
-            assert_eq!(has_entered.recv_timeout(SOON), Err(RecvTimeoutError::Timeout));
+            assert_eq!(
+                has_entered.recv_timeout(SOON),
+                Err(RecvTimeoutError::Timeout)
+            );
             drop(first);
             assert_eq!(has_entered.recv_timeout(LATE), Ok(Ok(())));
         });
@@ -154,14 +175,18 @@ mod tests {
         let (gate, drained) = Gate::new(1);
         let inside = gate.enter().unwrap();
         std::thread::scope(|scope| {
-            let waiting =
-                std::thread::Builder::new().spawn_scoped(scope, || gate.wait_for_room(LATE)).unwrap();
+            let waiting = std::thread::Builder::new()
+                .spawn_scoped(scope, || gate.wait_for_room(LATE))
+                .unwrap();
             gate.close();
             assert_eq!(waiting.join().unwrap(), Err(Closed));
         });
         assert_eq!(drained.recv_timeout(SOON), Err(RecvTimeoutError::Timeout));
         drop(inside);
-        assert_eq!(drained.recv_timeout(LATE), Err(RecvTimeoutError::Disconnected));
+        assert_eq!(
+            drained.recv_timeout(LATE),
+            Err(RecvTimeoutError::Disconnected)
+        );
         assert!(gate.enter().is_err());
     }
 
@@ -169,8 +194,9 @@ mod tests {
     fn a_raised_limit_lets_the_next_one_in() {
         let (gate, _drained) = Gate::new(0);
         std::thread::scope(|scope| {
-            let waiting =
-                std::thread::Builder::new().spawn_scoped(scope, || gate.enter().map(drop)).unwrap();
+            let waiting = std::thread::Builder::new()
+                .spawn_scoped(scope, || gate.enter().map(drop))
+                .unwrap();
             gate.set_limit(1);
             assert_eq!(waiting.join().unwrap(), Ok(()));
         });

@@ -18,7 +18,10 @@ pub struct Handover<T> {
 
 impl<T> Default for Handover<T> {
     fn default() -> Self {
-        Handover { value: Mutex::new(None), there: Condvar::new() }
+        Handover {
+            value: Mutex::new(None),
+            there: Condvar::new(),
+        }
     }
 }
 
@@ -53,7 +56,9 @@ mod tests {
 
         let late = Handover::default();
         std::thread::scope(|scope| {
-            let taker = std::thread::Builder::new().spawn_scoped(scope, || late.take()).unwrap();
+            let taker = std::thread::Builder::new()
+                .spawn_scoped(scope, || late.take())
+                .unwrap();
             late.put(2);
             assert_eq!(taker.join().unwrap(), 2);
         });

@@ -92,7 +92,9 @@ impl Active {
     /// This is what keeps a burst of clients from landing on one backend: reading the counts and
     /// adding to one of them are a single step, because the step fails when the count has moved.
     pub fn claim_if(&self, seen: u32) -> bool {
-        self.0.compare_exchange(seen, seen + 1, Relaxed, Relaxed).is_ok()
+        self.0
+            .compare_exchange(seen, seen + 1, Relaxed, Relaxed)
+            .is_ok()
     }
 
     /// One less. Called once for each claim, by the lease.
@@ -199,7 +201,10 @@ mod tests {
                         .unwrap()
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         })
     }
 
