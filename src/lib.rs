@@ -1,3 +1,4 @@
 //! evener (map to be written)
 pub mod config;
+pub mod dummy;
 pub mod policy;
