@@ -5,7 +5,11 @@
     reason = "the tests talk to the dummy through plain std sockets"
 )]
 
-use super::*;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::{Backend, Behaviour, Options, SWEEP_MIN};
 
 /// Longest wait of a test for anything.
 const DEADLINE: Duration = Duration::from_secs(10);
