@@ -9,3 +9,14 @@ pub enum AdminState {
     /// Takes nothing and is not probed.
     Maintenance,
 }
+
+impl AdminState {
+    /// The word for it in configs, logs and the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            AdminState::Ready => "ready",
+            AdminState::Drain => "drain",
+            AdminState::Maintenance => "maintenance",
+        }
+    }
+}

@@ -44,3 +44,29 @@ impl PartialEq for Policy {
         self.name.deref() == other.name
     }
 }
+
+/// Local stub, replaced at merge.
+const fn stub(name: &'static str) -> Policy {
+    Policy {
+        name,
+        summary: "",
+        pick: |_| None,
+    }
+}
+/// Every policy.
+pub static POLICIES: [Policy; 6] = [
+    stub("round_robin"),
+    stub("weighted_round_robin"),
+    stub("least_connections"),
+    stub("power_of_two"),
+    stub("random"),
+    stub("first"),
+];
+/// The policy of that name.
+pub fn by_name(name: &str) -> Option<&'static Policy> {
+    POLICIES.iter().find(|policy| policy.name == name)
+}
+/// The names of all.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    POLICIES.iter().map(|policy| policy.name)
+}
