@@ -1,6 +1,7 @@
 //! evener (map to be written)
 pub mod acceptor;
 pub mod config;
+pub mod demo;
 pub mod dummy;
 pub mod events;
 pub mod health;

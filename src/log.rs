@@ -88,6 +88,42 @@ impl Log {
     }
 }
 
+/// As long as it lives, panics are log lines.
+#[derive(Debug)]
+pub struct PanicReports(());
+
+impl Log {
+    /// Makes every panic of the process an [`Event::Panicked`] instead of text on standard error.
+    pub fn report_panics(&self) -> PanicReports {
+        let log = self.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current()
+                .name()
+                .unwrap_or("unnamed")
+                .to_owned();
+            let message = panic.payload_as_str().unwrap_or("no message");
+            let place = panic
+                .location()
+                .map(|place| format!(", at {place}"))
+                .unwrap_or_default();
+            log.send(Event::Panicked {
+                thread,
+                what: format!("{message}{place}"),
+            });
+        }));
+        PanicReports(())
+    }
+}
+
+impl Drop for PanicReports {
+    fn drop(&mut self) {
+        // The hook holds a clone of the log, which would keep the log thread waiting for ever.
+        if !std::thread::panicking() {
+            drop(std::panic::take_hook());
+        }
+    }
+}
+
 impl LogThread {
     /// Waits until everything sent has been written; every [`Log`] has to be dropped before. A
     /// reader that does not read is given up after a second: the program ends all the same.
