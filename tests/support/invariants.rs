@@ -1,0 +1,149 @@
+//! What must be true of a balancer when a scenario is over, however rough it was.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Process, eventually_ok, http_get};
+
+/// How soon after a scenario everything has to be back to normal.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Name of a thread that has nothing to do and waits to be used again. evener keeps some of these
+/// for a while, so they don't count as threads in use.
+const PARKED: &str = "parked";
+
+/// State 08 of /proc/net/tcp: the peer has sent FIN and the process has not closed.
+const CLOSE_WAIT: &str = "08";
+
+/// What a process held when it was idle.
+#[derive(Debug, Clone)]
+pub struct Baseline {
+    threads: BTreeMap<String, usize>,
+    descriptors: BTreeMap<String, usize>,
+    serving: Option<SocketAddr>,
+}
+
+impl Baseline {
+    /// Adds that HTTP at `address` has to be answered after the scenario. The backends that it goes
+    /// to speak HTTP, as `evener::dummy` does.
+    pub fn serving(mut self, address: SocketAddr) -> Baseline {
+        self.serving = Some(address);
+        self
+    }
+}
+
+impl Process {
+    /// Takes down what the process holds now. Take it when all is started and idle: probes of the
+    /// health check come and go, so wait for the first of them, or switch it off.
+    pub fn baseline(&self) -> Baseline {
+        let held = self.held().unwrap();
+        Baseline {
+            threads: held.threads,
+            descriptors: held.descriptors,
+            serving: None,
+        }
+    }
+
+    /// Checks, for at most 5 s, that the process is alive and serves, that its threads and its
+    /// descriptors are back at no more than the baseline, that it leaves no socket in CLOSE_WAIT,
+    /// and that nothing in it has panicked. Session counts are the caller's to check, by the log.
+    #[track_caller]
+    pub fn check_invariants(&self, baseline: &Baseline) {
+        eventually_ok("the invariants after the scenario", SETTLE_LIMIT, || {
+            self.broken_invariant(baseline)
+        });
+    }
+
+    /// The first invariant that does not hold now, in words.
+    pub fn broken_invariant(&self, baseline: &Baseline) -> Result<(), String> {
+        if let Some(status) = self.exit_status() {
+            return Err(format!("the process has ended: {status}"));
+        }
+        // First, because it leaves something to clean up as well.
+        if let Some(address) = baseline.serving {
+            http_get(address).map_err(|error| format!("{address} doesn't serve: {error}"))?;
+        }
+        let held = self.held().map_err(|error| format!("/proc: {error}"))?;
+        compare("threads", &baseline.threads, &held.threads)?;
+        compare("descriptors", &baseline.descriptors, &held.descriptors)?;
+        if !held.close_wait.is_empty() {
+            return Err(format!("sockets in CLOSE_WAIT: {:?}", held.close_wait));
+        }
+        // Not just `panic`, which is a word of the config too.
+        match self.stderr().iter().find(|line| line.contains("panicked")) {
+            Some(line) => Err(format!("a panic: {line}")),
+            None => Ok(()),
+        }
+    }
+
+    fn held(&self) -> io::Result<Held> {
+        let proc = format!("/proc/{}", self.pid());
+        let mut threads = BTreeMap::new();
+        for entry in fs::read_dir(format!("{proc}/task"))? {
+            // A thread that ends while we look is one less.
+            if let Ok(name) = fs::read_to_string(entry?.path().join("comm"))
+                && !name.starts_with(PARKED)
+            {
+                *threads.entry(name.trim_end().to_string()).or_insert(0) += 1;
+            }
+        }
+        let mut descriptors = BTreeMap::new();
+        let mut sockets = BTreeSet::new();
+        for entry in fs::read_dir(format!("{proc}/fd"))? {
+            let Ok(target) = fs::read_link(entry?.path()) else {
+                continue;
+            };
+            let target = target.to_string_lossy().into_owned();
+            let (kind, inode) = target.split_once(":[").unwrap_or((&target, ""));
+            if kind == "socket" {
+                sockets.insert(inode.trim_end_matches(']').to_string());
+            }
+            *descriptors.entry(kind.to_string()).or_insert(0) += 1;
+        }
+        let mut close_wait = Vec::new();
+        for table in ["tcp", "tcp6"] {
+            // No such file where IPv6 is off.
+            let text = fs::read_to_string(format!("{proc}/net/{table}")).unwrap_or_default();
+            for line in text.lines().skip(1) {
+                let columns: Vec<&str> = line.split_whitespace().collect();
+                // proc(5): 1 local address, 2 remote address, 3 state, 9 inode.
+                if let (Some(&CLOSE_WAIT), Some(&inode)) = (columns.get(3), columns.get(9))
+                    && sockets.contains(inode)
+                {
+                    close_wait.push(format!("{} -> {}", columns[1], columns[2]));
+                }
+            }
+        }
+        Ok(Held {
+            threads,
+            descriptors,
+            close_wait,
+        })
+    }
+}
+
+/// What a process holds at one moment: threads by name, descriptors by kind.
+struct Held {
+    threads: BTreeMap<String, usize>,
+    descriptors: BTreeMap<String, usize>,
+    close_wait: Vec<String>,
+}
+
+/// The sums are compared; the names are for whoever has to find what is too much.
+fn compare(
+    what: &str,
+    before: &BTreeMap<String, usize>,
+    now: &BTreeMap<String, usize>,
+) -> Result<(), String> {
+    let (sum_before, sum_now) = (before.values().sum::<usize>(), now.values().sum::<usize>());
+    if sum_now <= sum_before {
+        return Ok(());
+    }
+    Err(format!(
+        "{sum_now} {what}, {sum_before} at the baseline\n  now:  {now:?}\n  then: {before:?}"
+    ))
+}

@@ -1,0 +1,72 @@
+//! What every integration test is written with.
+//!
+//! - [`eventually`] and [`eventually_ok`]: the only way to wait. No test sleeps a fixed time.
+//! - [`Evener`] (`process.rs`): the real binary with a config, its log, its signals and its end;
+//!   [`Process`] is the same for any other program.
+//! - [`Baseline`] (`invariants.rs`): what must be true after every scenario.
+//! - `sockets.rs`: clients, raw servers, resets, refused and silent addresses.
+//!
+//! A test file says `mod support;`, opens with what it shows, and lets the OS choose every port.
+//! When a test fails, everything its processes have written is printed.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "each test crate compiles all of this and uses its own part"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests use plain std sockets and threads, which the product doesn't"
+)]
+
+mod invariants;
+mod process;
+mod sockets;
+
+use std::time::{Duration, Instant};
+
+pub use invariants::Baseline;
+pub use process::{Evener, Finished, Process, TempDir, run};
+pub use sockets::{
+    BlackHole, End, RefusingPort, Server, connect, http_get, is_reset, read_to_end_with_deadline,
+    read_until_end, reset,
+};
+
+/// Longest wait for anything that should simply happen.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Pause between two looks. Short enough not to be felt, long enough to leave the CPU to the tested.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// The moment at which a wait that begins now has failed.
+pub fn deadline() -> Instant {
+    Instant::now() + DEADLINE
+}
+
+/// Looks until `look` finds something; panics after [`DEADLINE`], saying `what` was awaited.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    eventually_ok(what, DEADLINE, || look().ok_or("it didn't happen"))
+}
+
+/// Tries until `attempt` succeeds; panics after `limit`, saying `what` was awaited and what the last
+/// attempt said.
+#[track_caller]
+pub fn eventually_ok<T, E: std::fmt::Display>(
+    what: &str,
+    limit: Duration,
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> T {
+    let until = Instant::now() + limit;
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(why) => assert!(
+                Instant::now() < until,
+                "waited {limit:?} for: {what}\nlast: {why}"
+            ),
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+}

@@ -1,0 +1,260 @@
+//! The two sides around a balancer: clients, and servers that do what a test tells them.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use super::{DEADLINE, deadline};
+
+/// Connects, with deadlines on everything, so that no test hangs.
+#[track_caller]
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, DEADLINE)
+        .unwrap_or_else(|error| panic!("can't connect to {address}: {error}"));
+    with_deadlines(stream)
+}
+
+fn with_deadlines(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// Sends RST. What was written and is still under way is lost with it.
+pub fn reset(stream: TcpStream) {
+    // At once, and even where a clone of the stream exists; a close with linger 0 does neither.
+    rustix::net::connect_unspec(&stream).unwrap();
+}
+
+/// Did the peer send RST? A write after one may see a broken pipe instead.
+pub fn is_reset<T>(result: &io::Result<T>) -> bool {
+    result.as_ref().is_err_and(is_reset_error)
+}
+
+fn is_reset_error(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+    )
+}
+
+/// How a stream came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The peer has sent FIN.
+    Fin,
+    /// The peer has sent RST.
+    Reset,
+    /// Neither came in time.
+    Open,
+}
+
+/// Everything that arrives, and how it ended, within [`DEADLINE`].
+#[track_caller]
+pub fn read_until_end(mut stream: &TcpStream) -> (Vec<u8>, End) {
+    let until = deadline();
+    let mut received = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return (received, End::Open);
+        }
+        stream.set_read_timeout(Some(left)).unwrap();
+        match stream.read(&mut buffer) {
+            Ok(0) => return (received, End::Fin),
+            Ok(bytes) => received.extend_from_slice(&buffer[..bytes]),
+            Err(error) if is_reset_error(&error) => return (received, End::Reset),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => panic!("read after {} bytes: {error}", received.len()),
+        }
+    }
+}
+
+/// Everything up to the peer's FIN. A RST is an error, and so is a peer that takes longer than
+/// [`DEADLINE`].
+pub fn read_to_end_with_deadline(stream: &TcpStream) -> io::Result<Vec<u8>> {
+    match read_until_end(stream) {
+        (received, End::Fin) => Ok(received),
+        (_, End::Reset) => Err(ErrorKind::ConnectionReset.into()),
+        (received, End::Open) => Err(io::Error::new(
+            ErrorKind::TimedOut,
+            format!("no end after {DEADLINE:?} and {} bytes", received.len()),
+        )),
+    }
+}
+
+/// The body of `GET /` on a connection of its own. Anything but a complete answer with status 200
+/// is an error.
+pub fn http_get(address: SocketAddr) -> io::Result<String> {
+    let mut stream = with_deadlines(TcpStream::connect_timeout(&address, DEADLINE)?);
+    stream.write_all(
+        format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
+    let answer = read_to_end_with_deadline(&stream)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let wrong = |what: &str| io::Error::new(ErrorKind::InvalidData, format!("{what}: {answer:?}"));
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .ok_or_else(|| wrong("no complete head"))?;
+    if !head.starts_with("HTTP/1.1 200 ") {
+        return Err(wrong("not 200"));
+    }
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        is_length.then(|| value.trim().parse::<usize>().ok())?
+    });
+    if length.is_some_and(|length| length != body.len()) {
+        return Err(wrong("truncated"));
+    }
+    Ok(body.to_string())
+}
+
+/// A server that hands every connection to the test and does nothing with it. A probe of the health
+/// check is a connection too: switch it off in the config, or expect probes.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    listener: Arc<TcpListener>,
+    acceptor: Option<JoinHandle<()>>,
+    streams: Receiver<TcpStream>,
+}
+
+impl Server {
+    /// On a free port of 127.0.0.1.
+    pub fn start() -> Server {
+        Server::start_at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// On a given address: for a server that comes back.
+    #[track_caller]
+    pub fn start_at(address: SocketAddr) -> Server {
+        let listener = TcpListener::bind(address)
+            .unwrap_or_else(|error| panic!("can't listen on {address}: {error}"));
+        let listener = Arc::new(listener);
+        let (sender, streams) = unbounded();
+        let acceptor = std::thread::spawn({
+            let listener = Arc::clone(&listener);
+            move || {
+                loop {
+                    match listener.accept() {
+                        Ok((stream, _)) => {
+                            // Fails only when the server is being dropped.
+                            let _ = sender.send(with_deadlines(stream));
+                        }
+                        Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                        // Shut down, or something that the test will notice by its deadline.
+                        Err(_) => return,
+                    }
+                }
+            }
+        });
+        Server {
+            address: listener.local_addr().unwrap(),
+            listener,
+            acceptor: Some(acceptor),
+            streams,
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next connection, waiting for it up to [`DEADLINE`].
+    #[track_caller]
+    pub fn accept(&self) -> TcpStream {
+        self.accept_within(DEADLINE)
+            .unwrap_or_else(|| panic!("no connection to {} in {DEADLINE:?}", self.address))
+    }
+
+    /// The next connection, or `None` if there is none for so long.
+    pub fn accept_within(&self, limit: Duration) -> Option<TcpStream> {
+        self.streams.recv_timeout(limit).ok()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+/// An address that refuses connections, and that nobody else can take meanwhile: bound, but not
+/// listening.
+#[derive(Debug)]
+pub struct RefusingPort {
+    address: SocketAddr,
+    _socket: OwnedFd,
+}
+
+impl RefusingPort {
+    /// On a free port of 127.0.0.1.
+    pub fn new() -> RefusingPort {
+        let (socket, address) = bound_socket();
+        RefusingPort {
+            address,
+            _socket: socket,
+        }
+    }
+
+    /// Where connections are refused.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// An address at which connecting takes for ever: its backlog is full, so the kernel drops every
+/// further SYN, as a firewall would.
+#[derive(Debug)]
+pub struct BlackHole {
+    address: SocketAddr,
+    _listener: OwnedFd,
+    _fillers: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    /// On a free port of 127.0.0.1.
+    pub fn new() -> BlackHole {
+        let (listener, address) = bound_socket();
+        rustix::net::listen(&listener, 0).unwrap();
+        let mut fillers = Vec::new();
+        // A backlog of 0 still takes one; the loop ends when a connect gets no answer.
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            fillers.push(stream);
+        }
+        BlackHole {
+            address,
+            _listener: listener,
+            _fillers: fillers,
+        }
+    }
+
+    /// Where nothing is answered.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// A socket bound to a free port of 127.0.0.1.
+fn bound_socket() -> (OwnedFd, SocketAddr) {
+    let family = AddressFamily::INET;
+    let socket =
+        rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let address = rustix::net::getsockname(&socket).unwrap();
+    (socket, address.try_into().unwrap())
+}
