@@ -19,7 +19,10 @@ fn main() -> ExitCode {
         Ok(Command::Help) => print(cli::help()),
         Ok(Command::Version) => print(&format!("{}\n", cli::version())),
         Ok(Command::Check { file }) => match Config::load(&file) {
-            Ok(_) => print(&format!("{} is valid\n", file.display())),
+            Ok(config) => {
+                warn(&config);
+                print(&format!("{} is valid\n", file.display()))
+            }
             Err(errors) => fail(&errors),
         },
         Ok(Command::Run {
@@ -27,7 +30,10 @@ fn main() -> ExitCode {
             print_config,
         }) => match source.load() {
             Ok(config) if print_config => print(&config.to_yaml()),
-            Ok(config) => run(&config, None),
+            Ok(config) => {
+                warn(&config);
+                run(&config, None)
+            }
             Err(errors) => fail(&errors),
         },
         Ok(Command::Demo {
@@ -86,6 +92,12 @@ fn signals() -> Result<Receiver<()>, ctrlc::Error> {
         let _ = sender.send(());
     })?;
     Ok(signals)
+}
+
+fn warn(config: &Config) {
+    for warning in config.warnings() {
+        eprintln!("warning: {warning}");
+    }
 }
 
 fn print(text: &str) -> ExitCode {

@@ -233,23 +233,29 @@ mod tests {
 
     /// A sink that keeps what is written and can be blocked, like a pipe that nobody reads.
     #[derive(Clone, Default)]
-    struct Sink(Arc<(Mutex<(Vec<u8>, bool)>, Condvar)>);
+    struct Sink(Arc<Pipe>);
+
+    #[derive(Default)]
+    struct Pipe {
+        state: Mutex<(Vec<u8>, bool)>,
+        changed: Condvar,
+    }
 
     impl Sink {
         fn block(&self, blocked: bool) {
-            self.0.0.lock().1 = blocked;
-            self.0.1.notify_all();
+            self.0.state.lock().1 = blocked;
+            self.0.changed.notify_all();
         }
         fn text(&self) -> String {
-            String::from_utf8(self.0.0.lock().0.clone()).unwrap()
+            String::from_utf8(self.0.state.lock().0.clone()).unwrap()
         }
     }
 
     impl Write for Sink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut state = self.0.0.lock();
+            let mut state = self.0.state.lock();
             while state.1 {
-                self.0.1.wait(&mut state);
+                self.0.changed.wait(&mut state);
             }
             state.0.extend_from_slice(bytes);
             Ok(bytes.len())

@@ -213,6 +213,8 @@ fn a_reset_is_not_hidden_by_bytes_on_the_way_to_the_one_who_reset() {
         let mut writer = &client;
         let filler = vec![1; 65536];
         while writer.write(&filler).is_ok() {}
+        // Reset any earlier, it could still be the connect that fails, which is tried again.
+        (&backend).read_exact(&mut [0; 1]).unwrap();
         reset(backend);
         client.set_nonblocking(false).unwrap();
         assert_eq!(read_until_end(&client).1, End::Reset);
@@ -286,6 +288,8 @@ fn a_slow_reader_is_not_cut_off_by_the_half_close_timeout() {
     // Everything, the FIN too, is in the kernel's buffers, and evener itself moves no byte any more.
     let rig = Rig::with_timeouts("half_close: 400ms");
     let (mut client, backend) = rig.session();
+    // A small window, or the client's own kernel would take everything at once.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&client, 64 << 10).unwrap();
     let data = pattern(2 << 20);
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -60,6 +60,9 @@ impl Target {
     }
 }
 
+/// A target's place, and what a probe of it found.
+type Probed = (usize, Outcome);
+
 /// What the health thread owns.
 #[derive(Debug)]
 pub struct Checker {
@@ -73,7 +76,9 @@ pub struct Checker {
     /// Probes that are due later, soonest first: the time, and the target's place.
     waiting: BinaryHeap<Reverse<(Duration, usize)>>,
     in_flight: u64,
-    results: (Sender<(usize, Outcome)>, Receiver<(usize, Outcome)>),
+    /// Where probes send their results, each with its target's place; a probe gets a clone.
+    results_in: Sender<Probed>,
+    results: Receiver<Probed>,
     /// Targets without a first result; the channel is dropped with the last of them.
     first_round: HashSet<usize>,
     first_round_done: Option<Sender<Infallible>>,
@@ -103,6 +108,7 @@ impl Checker {
             .collect();
         let first_round = (0..targets.len()).collect();
         let (watched, kept) = UnixStream::pair()?;
+        let (results_in, results) = crossbeam_channel::unbounded();
         Ok(Checker {
             targets,
             threads,
@@ -112,7 +118,8 @@ impl Checker {
             drawn: 0,
             waiting,
             in_flight: 0,
-            results: crossbeam_channel::unbounded(),
+            results_in,
+            results,
             first_round,
             first_round_done: Some(first_round_done),
             short: false,
@@ -127,7 +134,7 @@ impl Checker {
         }
         loop {
             let wake = self.start_due_probes();
-            let received = self.results.1.clone();
+            let received = self.results.clone();
             select! {
                 recv(stop) -> _ => return,
                 recv(received) -> result => {
@@ -169,7 +176,7 @@ impl Checker {
         let seat = self.threads.reserve()?;
         let name = format!("probe {}", target.backend.name);
         let (address, check) = (target.backend.address, target.check.clone());
-        let results = self.results.0.clone();
+        let results = self.results_in.clone();
         let asker = Arc::clone(&self.asker.0);
         seat.start(move || {
             set_name(name.get(..15).unwrap_or("probe"));
@@ -183,13 +190,13 @@ impl Checker {
     /// Takes in a result and all others that are there already, then publishes once per pool: when
     /// thousands of backends change at the same moment, the rotation is built a few times, not
     /// thousands of times.
-    fn take_results(&mut self, first: (usize, Outcome)) {
+    fn take_results(&mut self, first: Probed) {
         let mut changed: Vec<(usize, Transition, String)> = Vec::new();
         let mut next = Some(first);
         while let Some((place, outcome)) = next {
             self.in_flight -= 1;
             changed.extend(self.observe(place, outcome));
-            next = self.results.1.try_recv().ok();
+            next = self.results.try_recv().ok();
         }
         let mut published = HashSet::new();
         for pool in changed

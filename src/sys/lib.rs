@@ -10,6 +10,9 @@ use std::os::fd::{AsFd, AsRawFd};
 /// What the kernel knows about one TCP connection: the part of `struct tcp_info` that evener reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcpInfo {
+    /// The connection is over: reset, or closed in order by both sides. The counts of what was not
+    /// delivered mean nothing then.
+    pub is_closed: bool,
     /// Smoothed round-trip time, microseconds.
     pub rtt_us: u32,
     /// Segments sent again, over the whole life of the connection.
@@ -23,11 +26,14 @@ pub struct TcpInfo {
 }
 
 impl TcpInfo {
-    /// Has the peer's kernel acknowledged everything that was written?
+    /// Has the peer's kernel acknowledged everything that was written, or can it no more?
     pub fn is_delivered(&self) -> bool {
-        self.unacked_segments == 0 && self.unsent_bytes == 0
+        self.is_closed || (self.unacked_segments == 0 && self.unsent_bytes == 0)
     }
 }
+
+/// State of a TCP connection that is over (include/net/tcp_states.h, part of the kernel's ABI).
+const TCP_CLOSE: u8 = 7;
 
 /// Reads `TCP_INFO` of a TCP socket (tcp(7)).
 ///
@@ -55,6 +61,7 @@ pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
     // overwritten a prefix of it (older kernels know fewer fields, which then stay 0).
     let info = unsafe { info.assume_init() };
     Ok(TcpInfo {
+        is_closed: info.tcpi_state == TCP_CLOSE,
         rtt_us: info.tcpi_rtt,
         retransmits_total: info.tcpi_total_retrans,
         unacked_segments: info.tcpi_unacked,
@@ -73,13 +80,21 @@ mod tests {
     fn bytes_that_the_peer_does_not_read_stay_undelivered() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let _reader = listener.accept().unwrap();
+        let reader = listener.accept().unwrap();
         assert!(tcp_info(&sender).unwrap().is_delivered());
 
         sender.set_nonblocking(true).unwrap();
         while sender.write(&[0; 65536]).is_ok() {}
         let info = tcp_info(&sender).unwrap();
         assert!(!info.is_delivered() && info.unsent_bytes > 0, "{info:?}");
+
+        // After a reset the kernel still counts bytes that nobody will ever get.
+        drop(listener);
+        drop(reader);
+        while !tcp_info(&sender).unwrap().is_closed {
+            std::thread::yield_now();
+        }
+        assert!(tcp_info(&sender).unwrap().is_delivered());
     }
 
     #[test]
