@@ -71,7 +71,10 @@ pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "the rule is for evener's own connections")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the rule is for evener's own connections"
+)]
 mod tests {
     use super::*;
     use std::io::Write;
