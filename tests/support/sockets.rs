@@ -151,6 +151,8 @@ impl Server {
     pub fn start_at(address: SocketAddr) -> Server {
         let listener = TcpListener::bind(address)
             .unwrap_or_else(|error| panic!("can't listen on {address}: {error}"));
+        // std's backlog of 128 overflows in a burst, and that costs those clients seconds.
+        rustix::net::listen(&listener, 4096).unwrap();
         let listener = Arc::new(listener);
         let (sender, streams) = unbounded();
         let acceptor = std::thread::spawn({
