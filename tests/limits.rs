@@ -252,7 +252,9 @@ fn when_threads_are_refused_clients_wait_and_are_served_later() {
 
     let mut command = Command::new("sh");
     command.uid(SOMEBODY).gid(SOMEBODY);
-    let script = format!("ulimit -u {THREADS}; exec \"$0\" -l 127.0.0.1:0 --admin off \"$1\"");
+    // Bash says -u, dash says -p.
+    let limit = format!("ulimit -u {THREADS} 2>/dev/null || ulimit -p {THREADS}");
+    let script = format!("{limit}; exec \"$0\" -l 127.0.0.1:0 --admin off \"$1\"");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_evener")]);
     let evener = Evener::spawn(command.arg(server.address().to_string()));
     // The health check's own connection.
