@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -75,13 +75,13 @@ impl Demo {
     pub fn explain(&self) {
         let port = self.listen.rsplit(':').next().unwrap_or_default();
         let ports: Vec<u16> = self.backends.lock().keys().copied().collect();
-        println!(
+        say(format_args!(
             "\nTry it, in another terminal:   curl localhost:{port}   (four times)\n\
              Stop or start a backend:       type its port here ({ports:?}) and Enter\n\
              See a thread per direction:    ps -L -p {pid} -o tid,comm\n\
              End:                           Ctrl-C\n",
             pid = std::process::id()
-        );
+        ));
         let backends = Arc::clone(&self.backends);
         // Nobody joins it: it blocks in reading the terminal until the program ends. Without it the
         // demo can still be watched.
@@ -113,15 +113,22 @@ fn read_commands(backends: &Mutex<BTreeMap<u16, Option<Backend>>>) {
         match backend.take() {
             Some(running) => {
                 drop(running);
-                println!("(backend {port} stopped; the next health checks will notice)");
+                say(format_args!(
+                    "(backend {port} stopped; the next health checks will notice)"
+                ));
             }
             None => match start((std::net::Ipv4Addr::LOCALHOST, port).into()) {
                 Ok(started) => {
                     *backend = Some(started);
-                    println!("(backend {port} started again)");
+                    say(format_args!("(backend {port} started again)"));
                 }
-                Err(error) => println!("({error})"),
+                Err(error) => say(format_args!("({error})")),
             },
         }
     }
+}
+
+/// One message on stdout. `println!` would panic where nobody takes it any more.
+fn say(what: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{what}");
 }
