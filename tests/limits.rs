@@ -246,7 +246,7 @@ fn when_threads_are_refused_clients_wait_and_are_served_later() {
     let server = Server::start();
     // Another program of the same user, with a thread for each of its connections, takes them all.
     let mut command = Command::new(env!("CARGO_BIN_EXE_backend"));
-    let hog = Process::spawn(command.args(["0", "--hang"]).uid(SOMEBODY).gid(SOMEBODY));
+    let hog = Process::spawn(command.arg("0").uid(SOMEBODY).gid(SOMEBODY));
     let line = hog.wait_log("Backend Server started on port: ");
     let port: u16 = line.rsplit(' ').next().unwrap().parse().unwrap();
 
