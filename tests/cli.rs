@@ -12,7 +12,6 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -480,12 +479,14 @@ fn traffic_does_not_wait_for_whoever_reads_the_log() {
         assert_eq!(who_serves(address).unwrap(), "a");
     }
     // Now somebody reads again, and is told what there was no room for: nothing is lost unsaid.
+    let (told, is_told) = crossbeam_channel::unbounded();
     let reader = std::thread::spawn(move || {
         let (mut written, mut dropped) = (0, 0);
         for line in log {
             let line = line.unwrap();
             if let Some((head, _)) = line.split_once(" log lines were dropped") {
                 dropped += head.rsplit(' ').next().unwrap().parse::<usize>().unwrap();
+                told.send(()).unwrap();
             } else if line.contains("session ") {
                 written += 1;
             }
@@ -493,8 +494,7 @@ fn traffic_does_not_wait_for_whoever_reads_the_log() {
         (written, dropped)
     });
     let pid = rustix::process::Pid::from_child(&child.0);
-    // The last session may still be about to report.
-    std::thread::sleep(Duration::from_millis(200));
+    is_told.recv_timeout(support::DEADLINE).unwrap();
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
     let status = eventually("its end", || child.0.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
