@@ -84,8 +84,10 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
     code
 }
 
-/// A message for each SIGINT or SIGTERM.
+/// A message for each SIGINT or SIGTERM. SIGHUP means "reload" to whoever sends it, which this
+/// version can't do yet: it is blocked, before the first thread starts, so that it ends nothing.
 fn signals() -> Result<Receiver<()>, ctrlc::Error> {
+    evener_sys::block_hangup().map_err(ctrlc::Error::System)?;
     let (sender, signals) = crossbeam_channel::unbounded();
     ctrlc::set_handler(move || {
         // It fails when the program is at its end anyway.
