@@ -30,7 +30,7 @@ pub use invariants::Baseline;
 pub use process::{Evener, Finished, Process, TempDir, run};
 pub use sockets::{
     BlackHole, End, RefusingPort, Server, connect, http_get, is_reset, read_to_end_with_deadline,
-    read_until_end, reset,
+    read_until_end, reset, try_connect,
 };
 
 /// Longest wait for anything that should simply happen.

@@ -15,9 +15,13 @@ use super::{DEADLINE, deadline};
 /// Connects, with deadlines on everything, so that no test hangs.
 #[track_caller]
 pub fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&address, DEADLINE)
-        .unwrap_or_else(|error| panic!("can't connect to {address}: {error}"));
-    with_deadlines(stream)
+    try_connect(address).unwrap_or_else(|error| panic!("can't connect to {address}: {error}"))
+}
+
+/// As [`connect`], where it may fail: if the other side resets at once, that can be seen here
+/// already, or only by the first read.
+pub fn try_connect(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::connect_timeout(&address, DEADLINE).map(with_deadlines)
 }
 
 fn with_deadlines(stream: TcpStream) -> TcpStream {
@@ -95,7 +99,7 @@ pub fn read_to_end_with_deadline(stream: &TcpStream) -> io::Result<Vec<u8>> {
 /// The body of `GET /` on a connection of its own. Anything but a complete answer with status 200
 /// is an error.
 pub fn http_get(address: SocketAddr) -> io::Result<String> {
-    let mut stream = with_deadlines(TcpStream::connect_timeout(&address, DEADLINE)?);
+    let mut stream = try_connect(address)?;
     stream.write_all(
         format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
     )?;
