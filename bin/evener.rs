@@ -1,1 +1,102 @@
-fn main() {}
+//! `evener`: parse the arguments, start, wait for signals, exit code. No logic.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crossbeam_channel::Receiver;
+
+use evener::config::Config;
+use evener::config::cli::{self, Command};
+use evener::demo::Demo;
+use evener::log::Log;
+use evener::server::{Server, Shutdown, StartError};
+
+/// As a process killed by SIGINT ends, for a shell.
+const FORCED: u8 = 130;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Help) => print(cli::help()),
+        Ok(Command::Version) => print(&format!("{}\n", cli::version())),
+        Ok(Command::Check { file }) => match Config::load(&file) {
+            Ok(_) => print(&format!("{} is valid\n", file.display())),
+            Err(errors) => fail(&errors),
+        },
+        Ok(Command::Run {
+            source,
+            print_config,
+        }) => match source.load() {
+            Ok(config) if print_config => print(&config.to_yaml()),
+            Ok(config) => run(&config, None),
+            Err(errors) => fail(&errors),
+        },
+        Ok(Command::Demo {
+            config,
+            print_config: true,
+        }) => print(&config.to_yaml()),
+        Ok(Command::Demo {
+            config,
+            print_config: false,
+        }) => match Demo::start(&config) {
+            Ok(demo) => run(&config, Some(demo)),
+            Err(error) => fail(&[format!("error: {error}")]),
+        },
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
+    let signals = match signals() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&[format!("error: can't wait for signals: {error}")]),
+    };
+    let (log, log_thread) = match Log::start(&config.log, io::stdout()) {
+        Ok(log) => log,
+        Err(error) => return fail(&[format!("error: {}", StartError::Thread(error))]),
+    };
+    let panics = log.report_panics();
+    let code = match Server::start(config, &log, &signals) {
+        Ok(server) => {
+            if let Some(demo) = &demo {
+                demo.explain();
+            }
+            // The sender lives in the signal handler, so this is a signal.
+            let _ = signals.recv();
+            match server.shut_down(&signals) {
+                Shutdown::Clean => ExitCode::SUCCESS,
+                Shutdown::Forced => ExitCode::from(FORCED),
+            }
+        }
+        Err(StartError::Interrupted) => ExitCode::SUCCESS,
+        Err(error) => fail(&[format!("error: {error}")]),
+    };
+    drop((panics, log));
+    log_thread.finish();
+    code
+}
+
+/// A message for each SIGINT or SIGTERM.
+fn signals() -> Result<Receiver<()>, ctrlc::Error> {
+    let (sender, signals) = crossbeam_channel::unbounded();
+    ctrlc::set_handler(move || {
+        // It fails when the program is at its end anyway.
+        let _ = sender.send(());
+    })?;
+    Ok(signals)
+}
+
+fn print(text: &str) -> ExitCode {
+    // Whoever closed the pipe has seen enough.
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn fail(errors: &[impl std::fmt::Display]) -> ExitCode {
+    for error in errors {
+        eprintln!("{error}");
+    }
+    ExitCode::from(1)
+}

@@ -1,10 +1,29 @@
 //! The configuration, checked: what the rest of the program may rely on.
 //!
-//! A config is read twice. [`yaml`] turns text into a tree in which every key and value knows its
-//! line; [`file`] turns that tree into the types below and answers everything that is wrong with
-//! file, line, column, the line itself and what would be right. [`cli`] does the same for the
-//! command line, [`print`] writes a [`Config`] as YAML that loads again. Nothing here opens a
-//! socket. Every default of the program stands in [`defaults`].
+//! A config is read in three steps. `yaml` turns text into a tree in which every key and value knows
+//! its place; `file` and `pools` turn that tree into the types below; `check` looks at what no single
+//! value can get wrong (two listeners on one address, a pool that isn't there). Everything that is
+//! wrong is answered with file, line, column, the line itself and what would be right, all in one go.
+//! [`cli`] does the same for the command line, and `print` writes a [`Config`] as YAML that loads
+//! again. Nothing here opens a socket. Every default of the program stands in [`defaults`].
+
+mod address;
+mod check;
+pub mod cli;
+pub mod defaults;
+mod error;
+mod file;
+mod pools;
+mod print;
+mod reader;
+mod value;
+mod words;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, Place};
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -183,6 +202,51 @@ pub enum LogLevel {
 /// What the process as a whole may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Sessions at once; `None` (`auto`) is what the machine allows, see [`crate::limits`].
+    /// Sessions at once; `None` (`auto`) is what the machine allows, see `crate::limits`.
     pub max_connections: Option<u32>,
+}
+
+// The words of the config for the closed sets above: what the reader takes and the printer writes.
+
+impl WhenDown {
+    const ALL: [WhenDown; 2] = [WhenDown::Reset, WhenDown::Close];
+
+    /// The word for it in configs and logs.
+    pub fn word(self) -> &'static str {
+        match self {
+            WhenDown::Reset => "reset",
+            WhenDown::Close => "close",
+        }
+    }
+}
+
+impl LogFormat {
+    const ALL: [LogFormat; 2] = [LogFormat::Text, LogFormat::Json];
+
+    /// The word for it in configs.
+    pub fn word(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }
+    }
+}
+
+impl LogLevel {
+    const ALL: [LogLevel; 4] = [
+        LogLevel::Error,
+        LogLevel::Warn,
+        LogLevel::Info,
+        LogLevel::Debug,
+    ];
+
+    /// The word for it in configs and logs.
+    pub fn word(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+        }
+    }
 }

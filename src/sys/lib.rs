@@ -18,6 +18,8 @@ pub struct TcpInfo {
     pub unacked_segments: u32,
     /// Bytes written by us that the kernel has not sent yet, for example because the peer's window is shut.
     pub unsent_bytes: u32,
+    /// Bytes that the peer has acknowledged, over the whole life of the connection.
+    pub acknowledged_bytes: u64,
 }
 
 impl TcpInfo {
@@ -57,6 +59,7 @@ pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
         retransmits_total: info.tcpi_total_retrans,
         unacked_segments: info.tcpi_unacked,
         unsent_bytes: info.tcpi_notsent_bytes,
+        acknowledged_bytes: info.tcpi_bytes_acked,
     })
 }
 

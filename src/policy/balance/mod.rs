@@ -1,46 +1,200 @@
-//! Balancing policies, one per file. PURE.
+//! Balancing policies: which backend takes a session.
+//!
+//! A policy looks at a [`Choice`] and answers with a [`Pick`]; it keeps no state. What moves from
+//! one pick to the next (a ticket, random bits, the counts of sessions) the pool hands in, so any
+//! number of threads can pick at once and a test can ask any question twice.
+//!
+//! Each algorithm has its file. To add one, write its file with a `POLICY` in it, and name it here
+//! twice: as a module and in [`POLICIES`].
+
 use std::fmt;
-use std::ops::Deref;
-/// One policy.
+
+pub mod first;
+mod interleave;
+pub mod least_connections;
+mod load;
+pub mod power_of_two;
+pub mod random;
+mod rotation;
+pub mod round_robin;
+#[cfg(test)]
+mod testing;
+
+pub use interleave::SLOTS_MAX;
+pub use rotation::{Member, Rotation};
+
+/// Every policy there is, in the order in which messages list them.
+pub static POLICIES: &[&Policy] = &[
+    &round_robin::POLICY,
+    &round_robin::WEIGHTED,
+    &least_connections::POLICY,
+    &power_of_two::POLICY,
+    &random::POLICY,
+    &first::POLICY,
+];
+
+/// The policy that the config calls `name`.
+pub fn by_name(name: &str) -> Option<&'static Policy> {
+    POLICIES.iter().copied().find(|policy| policy.name == name)
+}
+
+/// The names of all policies, for a message that lists them.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    POLICIES.iter().map(|policy| policy.name)
+}
+
+/// A balancing policy: a row of [`POLICIES`].
 pub struct Policy {
-    /// Name in the config.
+    /// What the config calls it.
     pub name: &'static str,
-    /// What it does in one line.
+    /// What it does, in one line, for help texts.
     pub summary: &'static str,
-    /// Picks a backend.
+    /// Picks a backend: always a member of the rotation, never one already tried, and `None` only
+    /// when there is no such backend.
     pub pick: fn(&Choice<'_>) -> Option<Pick>,
 }
-/// What a policy may look at.
+
+/// Everything that a policy may look at to pick a backend.
 pub struct Choice<'a> {
-    /// Who can take a session.
+    /// The backends that can take a session.
     pub rotation: &'a Rotation,
-    /// Sessions that a backend (by its index in the pool) holds now.
+    /// Tells how many sessions a backend, by its index in the pool, holds now.
     pub active: &'a dyn Fn(usize) -> u32,
-    /// Backends that this session has tried already, in that order.
+    /// The backends, by index in the pool, that this session has tried already, in that order:
+    /// empty for its first try.
     pub tried: &'a [usize],
-    /// A number that no other pick of the same kind gets.
+    /// How many picks of its kind came before this one. The first tries of a pool are one kind; the
+    /// retries after one and the same backend failed are another, so each backend has a counter of
+    /// them. Drawn from one counter, the numbers would fall into step with the turns: retries would
+    /// make first tries skip backends, and two dead backends would share out odd and even.
     pub ticket: u64,
-    /// Uniformly random bits.
+    /// 64 uniformly random bits, for this pick alone.
     pub random: u64,
 }
-/// A picked backend.
+
+/// The backend that a policy picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pick {
-    /// Index in the pool.
+    /// Its index in the pool.
     pub backend: usize,
-    /// The number of active sessions that the choice rests on.
+    /// The number of its sessions that the choice rests on; `None` when the policy did not ask.
+    ///
+    /// The pool counts the session by compare-exchange from this number, and picks again if it has
+    /// moved. That makes choosing and counting one step: a burst of sessions that all see the same
+    /// idle backend does not land on it together.
     pub seen: Option<u32>,
 }
-/// Backends that can take a session.
-#[derive(Debug)]
-pub struct Rotation;
-impl fmt::Debug for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
+
+impl Choice<'_> {
+    /// Whether this session has not tried the backend yet. The list is short: one backend for each
+    /// retry.
+    fn is_untried(&self, backend: usize) -> bool {
+        !self.tried.contains(&backend)
     }
 }
+
+impl Pick {
+    /// A pick that did not look at the number of sessions.
+    fn blind(member: Member) -> Pick {
+        Pick {
+            backend: member.backend,
+            seen: None,
+        }
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Policy").field(&self.name).finish()
+    }
+}
+
+/// Policies are the same when their names are; comparing functions by address says nothing.
 impl PartialEq for Policy {
     fn eq(&self, other: &Policy) -> bool {
-        self.name.deref() == other.name
+        self.name == other.name
+    }
+}
+
+impl Eq for Policy {}
+
+impl fmt::Debug for Choice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Choice {
+            rotation,
+            active,
+            tried,
+            ticket,
+            random,
+        } = self;
+        let active: Vec<u32> = rotation
+            .members()
+            .iter()
+            .map(|m| active(m.backend))
+            .collect();
+        f.debug_struct("Choice")
+            .field("members", &rotation.members())
+            .field("active", &active)
+            .field("tried", tried)
+            .field("ticket", ticket)
+            .field("random", random)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Scene;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The config finds each policy by its own name, no two share one, and nothing else is found.
+    #[test]
+    fn names_are_unique_and_found() {
+        for policy in POLICIES {
+            assert_eq!(by_name(policy.name), Some(*policy));
+            assert_eq!(names().filter(|name| *name == policy.name).count(), 1);
+            assert!(!policy.summary.is_empty());
+        }
+        assert_eq!(names().next(), Some("round_robin"));
+        assert_eq!(by_name("Round_Robin"), None);
+        assert_eq!(by_name(""), None);
+    }
+
+    /// The long name of round robin is the same policy: each pick is the same.
+    #[test]
+    fn weighted_round_robin_is_round_robin() {
+        let scene = Scene::new(&[3, 1, 2]);
+        let picks = |name| by_name(name).map(|policy| scene.picks(policy, 12));
+        assert_eq!(picks("weighted_round_robin"), picks("round_robin"));
+    }
+
+    proptest! {
+        #![proptest_config(crate::policy::proptest_config())]
+
+        /// Whatever the circumstances, every policy picks a member that is untried, reports the
+        /// sessions that it really saw there, and gives up only when no such member is left.
+        #[test]
+        fn every_policy_keeps_the_contract(
+            backends in prop::collection::vec((0_u32..5, 0_u32..4, any::<bool>()), 0..7),
+            tried in prop::collection::vec(0_usize..8, 0..7),
+            ticket in any::<u64>(),
+            random in any::<u64>(),
+        ) {
+            let weights: Vec<u32> = backends.iter().map(|b| b.0).collect();
+            let active: Vec<u32> = backends.iter().map(|b| b.1).collect();
+            let down: Vec<usize> = (0..backends.len()).filter(|&b| backends[b].2).collect();
+            let scene = Scene::with_down(&weights, &down).active(&active).tried(&tried);
+            let candidates = scene.candidates();
+            for policy in POLICIES {
+                match scene.pick(policy, ticket, random) {
+                    None => prop_assert!(candidates.is_empty(), "{policy:?} gave up"),
+                    Some(Pick { backend, seen }) => {
+                        prop_assert!(candidates.contains(&backend), "{policy:?} took {backend}");
+                        prop_assert!(seen.is_none_or(|seen| seen == active[backend]));
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,0 +1,169 @@
+//! A listener thread: waits for room, accepts, sets two threads aside, hands the client over.
+//!
+//! The order is what keeps clients safe when something is short. Room first: at the limit nothing
+//! is accepted, and clients wait in the kernel's backlog, where the first one served is the first
+//! one that came. A shortage of descriptors or threads is a pause, never the end of the thread.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::events::Event;
+use crate::limits::Capacity;
+use crate::net::listener::{self, AcceptError};
+use crate::session::{self, Arrival, Context};
+use crate::sync::{Closed, Gate, Permit};
+use crate::threads::{Seat, Threads};
+
+/// Pause after a shortage: long enough not to spin, short enough not to be noticed.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How often a full listener looks whether the limit itself has changed.
+const FULL_LOOK: Duration = Duration::from_secs(1);
+
+/// A shortage is reported once, then not again for this long.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// What a listener thread owns and uses.
+#[derive(Debug)]
+pub struct Acceptor {
+    /// What its sessions have in common.
+    pub context: Arc<Context>,
+    /// The socket; the server holds it too, to shut it down.
+    pub listener: Arc<TcpListener>,
+    /// Places among all sessions of the process.
+    pub process_gate: Arc<Gate>,
+    /// Places among the sessions of this listener, if it has a limit of its own.
+    pub listener_gate: Option<Arc<Gate>>,
+    /// Where the process's limit comes from; looked at again after a shortage.
+    pub capacity: Arc<Capacity>,
+    /// Where threads come from.
+    pub threads: Threads,
+}
+
+impl Acceptor {
+    /// Accepts clients until the gate is closed.
+    pub fn run(self) {
+        let mut reports = Reports::default();
+        // An error here is the gate being closed: the end.
+        while let Ok(()) = self.next_client(&mut reports) {}
+    }
+
+    /// One round: at most one client.
+    fn next_client(&self, reports: &mut Reports) -> Result<(), Closed> {
+        self.wait_for_room(reports)?;
+        let (client, address) = match listener::accept(&self.listener) {
+            Ok(accepted) => accepted,
+            Err(error) => return self.after_error(&error, reports),
+        };
+        let at = Instant::now();
+        let permits = self.enter()?;
+        let session_seat = self.seat(reports)?;
+        let return_seat = self.seat(reports)?;
+        let context = Arc::clone(&self.context);
+        let arrival = Arrival {
+            client,
+            address,
+            at,
+            return_seat,
+            permits,
+        };
+        // Nobody joins a session: its own report tells how it ended, a panic included.
+        session_seat.start(move || session::run(&context, arrival));
+        Ok(())
+    }
+
+    fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
+        std::iter::once(&self.process_gate).chain(&self.listener_gate)
+    }
+
+    fn wait_for_room(&self, reports: &mut Reports) -> Result<(), Closed> {
+        for gate in self.gates() {
+            let mut has_room = gate.wait_for_room(Duration::ZERO)?;
+            while !has_room {
+                if reports.full.is_due() {
+                    let (_, limit) = gate.occupancy();
+                    let listener = Arc::clone(&self.context.listener);
+                    self.context.log.send(Event::Full { listener, limit });
+                }
+                has_room = gate.wait_for_room(FULL_LOOK)?;
+                self.process_gate.set_limit(self.capacity.allowed());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a place in each gate. There was room a moment ago; another listener may have taken it,
+    /// and then this client waits here, accepted, until the next session ends.
+    fn enter(&self) -> Result<(Permit, Option<Permit>), Closed> {
+        let of_process = self.process_gate.enter()?;
+        let of_listener = self.listener_gate.as_ref().map(Gate::enter).transpose()?;
+        Ok((of_process, of_listener))
+    }
+
+    /// Sets a thread aside; when the OS refuses, tries again until it does not.
+    fn seat(&self, reports: &mut Reports) -> Result<Seat, Closed> {
+        loop {
+            match self.threads.reserve() {
+                Ok(seat) => return Ok(seat),
+                Err(error) => {
+                    if reports.thread.is_due() {
+                        let by = format!("listener {}", self.context.listener).into();
+                        self.context.log.send(Event::ThreadRefused {
+                            by,
+                            error: error.to_string(),
+                        });
+                    }
+                    thread::sleep(PAUSE);
+                    // Fails when the gate was closed meanwhile: the client is given up with the rest.
+                    self.process_gate.wait_for_room(Duration::ZERO)?;
+                }
+            }
+        }
+    }
+
+    fn after_error(&self, error: &io::Error, reports: &mut Reports) -> Result<(), Closed> {
+        match listener::accept_error(error) {
+            AcceptError::Again => Ok(()),
+            AcceptError::Closed => Err(Closed),
+            AcceptError::Pause(advice) => {
+                if reports.accept.is_due() {
+                    self.context.log.send(Event::AcceptFailed {
+                        listener: Arc::clone(&self.context.listener),
+                        error: error.to_string(),
+                        advice,
+                    });
+                }
+                // If a limit was lowered while we run, stay below it from now on.
+                self.process_gate.set_limit(self.capacity.allowed());
+                thread::sleep(PAUSE);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// When each kind of shortage was last reported.
+#[derive(Debug, Default)]
+struct Reports {
+    full: Occasionally,
+    thread: Occasionally,
+    accept: Occasionally,
+}
+
+#[derive(Debug, Default)]
+struct Occasionally {
+    last: Option<Instant>,
+}
+
+impl Occasionally {
+    fn is_due(&mut self) -> bool {
+        let is_due = self.last.is_none_or(|last| last.elapsed() >= REPORT_EVERY);
+        if is_due {
+            self.last = Some(Instant::now());
+        }
+        is_due
+    }
+}

@@ -1,0 +1,197 @@
+//! What no single value can get wrong: names that collide, pools that aren't there, addresses that
+//! are taken twice. The same checks serve the file and the command line, so they know nothing of
+//! places: they name a [`Part`], and the reader knows where it stands.
+
+use super::error::{Problem, quoted};
+use super::value::did_you_mean;
+use super::{Backend, BackendAddress, Bind, Config, Pool};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// A part of a config, by its index: listener, pool, and bind or backend within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    ListenerName(usize),
+    ListenerPool(usize),
+    Bind(usize, usize),
+    Pool(usize),
+    PoolName(usize),
+    BackendName(usize, usize),
+    BackendAddress(usize, usize),
+}
+
+/// Everything that is wrong with the config as a whole.
+pub(super) fn check(config: &Config) -> Vec<(Part, Problem)> {
+    let mut found = Vec::new();
+    let names = config
+        .listeners
+        .iter()
+        .map(|listener| listener.name.as_str());
+    unique(names, "a listener", Part::ListenerName, &mut found);
+    unique(
+        config.pools.iter().map(|pool| pool.name.as_str()),
+        "a pool",
+        Part::PoolName,
+        &mut found,
+    );
+    for (index, listener) in config.listeners.iter().enumerate() {
+        // An empty name stands for one that could not be read, which has been told already.
+        let exists = config.pools.iter().any(|pool| pool.name == listener.pool);
+        if !exists && !listener.pool.is_empty() {
+            found.push((
+                Part::ListenerPool(index),
+                unknown_pool(&listener.pool, &config.pools),
+            ));
+        }
+    }
+    binds(config, &mut found);
+    for (index, pool) in config.pools.iter().enumerate() {
+        backends(config, index, pool, &mut found);
+    }
+    found
+}
+
+fn unknown_pool(name: &str, pools: &[Pool]) -> Problem {
+    let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
+    let help = format!(
+        "{}pools: {}",
+        did_you_mean(name, names.iter().copied()),
+        names.join(", ")
+    );
+    Problem::new(format!("there is no pool {}", quoted(name)), help)
+}
+
+fn unique<'c>(
+    names: impl Iterator<Item = &'c str>,
+    whose: &str,
+    part: impl Fn(usize) -> Part,
+    found: &mut Vec<(Part, Problem)>,
+) {
+    let mut seen = Vec::new();
+    for (index, name) in names.enumerate() {
+        if seen.contains(&name) && !name.is_empty() {
+            let what = format!("the name {} is taken by {whose} before", quoted(name));
+            let help = "give each a `name` of its own: logs, metrics and commands go by it";
+            found.push((part(index), Problem::new(what, help)));
+        }
+        seen.push(name);
+    }
+}
+
+/// Two addresses that can't be bound at the same time.
+fn binds(config: &Config, found: &mut Vec<(Part, Problem)>) {
+    let mut seen: Vec<(&Bind, &str)> = Vec::new();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        for (place, bind) in listener.bind.iter().enumerate() {
+            if let Some((other, owner)) = seen.iter().find(|(other, _)| other.overlaps(bind)) {
+                let what = format!(
+                    "bind {} is taken: listener {} has {}",
+                    quoted(&bind.text),
+                    quoted(owner),
+                    quoted(&other.text)
+                );
+                let help = "give each listener a port or an IP address of its own";
+                found.push((Part::Bind(index, place), Problem::new(what, help)));
+            }
+            seen.push((bind, &listener.name));
+        }
+    }
+}
+
+fn backends(config: &Config, index: usize, pool: &Pool, found: &mut Vec<(Part, Problem)>) {
+    let names = pool.backends.iter().map(|backend| backend.name.as_str());
+    let mut doubles = Vec::new();
+    unique(
+        names,
+        "a backend",
+        |place| Part::BackendName(index, place),
+        &mut doubles,
+    );
+    for (place, backend) in pool.backends.iter().enumerate() {
+        let part = Part::BackendAddress(index, place);
+        let first = pool.backends[..place]
+            .iter()
+            .find(|other| same_address(other, backend));
+        if let Some(first) = first {
+            let address = quoted(&backend.address.to_string());
+            let what = format!("backend {address} is in pool {} twice", quoted(&pool.name));
+            let help = "to give it a larger share, raise its `weight`";
+            found.push((part, Problem::new(what, help)));
+            if first.name == backend.name {
+                // One mistake, one message: without names of their own the two collide in both.
+                doubles.retain(|(double, _)| *double != Part::BackendName(index, place));
+            }
+        }
+        if let Some(listener) = own_listener(config, &backend.address) {
+            let address = quoted(&backend.address.to_string());
+            let what = format!(
+                "backend {address} is evener's own listener {}",
+                quoted(listener)
+            );
+            let help = "every session would come back to evener; give the address of the server";
+            found.push((part, Problem::new(what, help)));
+        }
+    }
+    found.append(&mut doubles);
+    if !pool.backends.is_empty() && pool.backends.iter().all(|backend| backend.weight == 0) {
+        let what = format!("every backend of pool {} has weight 0", quoted(&pool.name));
+        let help = "a weight of 0 takes no new session; give one of them 1 or more";
+        found.push((Part::Pool(index), Problem::new(what, help)));
+    }
+}
+
+fn same_address(one: &Backend, other: &Backend) -> bool {
+    match (&one.address, &other.address) {
+        (BackendAddress::Name { host: a, port: p }, BackendAddress::Name { host: b, port: q }) => {
+            a.eq_ignore_ascii_case(b) && p == q
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// The listener that a connection to this address would arrive at. Only what the text of the
+/// config shows: which addresses the machine has is not looked up.
+fn own_listener<'c>(config: &'c Config, address: &BackendAddress) -> Option<&'c str> {
+    let (ip, port) = match address {
+        BackendAddress::Ip(address) => (address.ip(), address.port()),
+        BackendAddress::Name { host, port } if host.eq_ignore_ascii_case("localhost") => {
+            (IpAddr::V4(Ipv4Addr::LOCALHOST), *port)
+        }
+        BackendAddress::Name { .. } => return None,
+    };
+    let takes = |bind: &Bind| bind.takes(ip, port);
+    let listener = config
+        .listeners
+        .iter()
+        .find(|listener| listener.bind.iter().any(takes))?;
+    Some(&listener.name)
+}
+
+impl Config {
+    /// What is allowed and still looks like a mistake, a sentence each, for the log at start-up.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for pool in &self.pools {
+            if !self
+                .listeners
+                .iter()
+                .any(|listener| listener.pool == pool.name)
+            {
+                let name = quoted(&pool.name);
+                warnings.push(format!(
+                    "no listener uses pool {name}; it is probed and gets no client"
+                ));
+            }
+            if let Some(check) = &pool.health_check
+                && check.timeout > check.interval
+            {
+                warnings.push(format!(
+                    "pool {}: a health check may take longer (timeout {}) than from one to the next (interval {})",
+                    quoted(&pool.name),
+                    humantime::format_duration(check.timeout),
+                    humantime::format_duration(check.interval),
+                ));
+            }
+        }
+        warnings
+    }
+}

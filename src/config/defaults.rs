@@ -1,0 +1,201 @@
+//! Every default and every bound of the program, in this one place: unit, meaning and where the
+//! number comes from. What the config leaves out is what stands here.
+
+use super::{
+    Backend, BackendAddress, Bind, HealthCheck, Limits, Listener, Log, LogFormat, LogLevel, Pool,
+    Probe, Shutdown, Timeouts, WhenDown,
+};
+use crate::policy::balance::{Policy, by_name};
+use crate::policy::health::AdminState;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Where evener listens with no config: port 8080, IPv4 and IPv6 (the usual port of development servers).
+pub const LISTEN: &str = ":8080";
+/// The backends with no config: the three that the walk-through in the README starts.
+pub const BACKENDS: [&str; 3] = ["127.0.0.1:8000", "127.0.0.1:8001", "127.0.0.1:8002"];
+/// Name of a pool that was given none; only a single pool may do without.
+pub const POOL_NAME: &str = "default";
+/// Name of the balancing policy (the default of HAProxy, nginx and Envoy), see [`balance`].
+pub const BALANCE: &str = "round_robin";
+/// Share of a backend relative to the others of its pool (HAProxy, nginx, Envoy).
+pub const WEIGHT: u32 = 1;
+/// Further attempts to connect, each on another backend while there is one. HAProxy's default of 3
+/// counts attempts on the same server; with other servers first, 2 are enough to pass two dead ones.
+pub const RETRIES: u32 = 2;
+
+/// From one probe of a backend to the next (HAProxy `inter`).
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a probe may take. Half the interval: a probe ends before the next begins.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Good probes in a row that bring a backend up (HAProxy `rise`).
+pub const HEALTH_RISE: u32 = 2;
+/// Bad probes in a row that take a backend down (HAProxy `fall`).
+pub const HEALTH_FALL: u32 = 3;
+/// Share of the interval by which a probe is moved at random: enough that the probes of several
+/// balancers drift apart, too little to be seen in how fast a failure is found.
+pub const HEALTH_JITTER: f64 = 0.1;
+
+/// One attempt to connect to one backend (Envoy `connect_timeout`).
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// No byte in either direction (nginx `proxy_timeout`).
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// No byte any more after one side has ended: long enough for an answer that is computed after the
+/// question's end, short enough that peers which never close do not pile up.
+pub const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// From the stop signal to the closing of the listeners. None: only who has a balancer in front
+/// that must notice first needs one.
+pub const PRE_STOP_DELAY: Duration = Duration::ZERO;
+/// How long sessions may end by themselves: within the 30 s that Kubernetes gives a pod.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Is a line logged at the end of each session?
+pub const LOG_CONNECTIONS: bool = true;
+
+/// What a weight may be (HAProxy's range); 0 takes no new session.
+pub const WEIGHT_RANGE: RangeInclusive<u32> = 0..=256;
+/// What `retries` may be; more than that would hide a dead pool from its clients for minutes.
+pub const RETRIES_RANGE: RangeInclusive<u32> = 0..=100;
+/// What `rise` and `fall` may be.
+pub const STREAK_RANGE: RangeInclusive<u32> = 1..=100;
+/// What `max_connections` may be: two threads each, so a million is beyond every machine.
+pub const CONNECTIONS_RANGE: RangeInclusive<u32> = 1..=1_000_000;
+/// What `jitter` may be. At half the interval the gap between two probes is already 0 to 2 intervals.
+pub const JITTER_RANGE: RangeInclusive<f64> = 0.0..=0.5;
+/// The longest duration: 366 days. `off` says "for ever" better than a large number.
+pub const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The shortest timeout: the system's timers are not finer.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// The shortest probe interval: more than 100 probes a second are load, not a check.
+pub const HEALTH_INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// Longest name of a listener, pool or backend, characters: names stand in log lines and labels.
+pub const NAME_CHARS_MAX: usize = 64;
+/// Largest config file, bytes.
+pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The default balancing policy, [`BALANCE`].
+#[allow(clippy::expect_used, reason = "by_name knows BALANCE: the test below")]
+pub fn balance() -> &'static Policy {
+    by_name(BALANCE).expect("the default policy exists")
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            connect: CONNECT_TIMEOUT,
+            idle: Some(IDLE_TIMEOUT),
+            half_close: Some(HALF_CLOSE_TIMEOUT),
+        }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Shutdown {
+        Shutdown {
+            pre_stop_delay: PRE_STOP_DELAY,
+            drain_timeout: Some(DRAIN_TIMEOUT),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            format: LogFormat::Text,
+            level: LogLevel::Info,
+            connections: LOG_CONNECTIONS,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_connections: None,
+        }
+    }
+}
+
+impl Default for HealthCheck {
+    fn default() -> HealthCheck {
+        HealthCheck {
+            probe: Probe::Tcp,
+            interval: HEALTH_INTERVAL,
+            timeout: HEALTH_TIMEOUT,
+            rise: HEALTH_RISE,
+            fall: HEALTH_FALL,
+            jitter: HEALTH_JITTER,
+        }
+    }
+}
+
+impl Default for WhenDown {
+    /// A client sees at once that there is no server, instead of an answer of no bytes.
+    fn default() -> WhenDown {
+        WhenDown::Reset
+    }
+}
+
+impl Listener {
+    /// A listener named after its address, for the pool of that name.
+    pub fn new(bind: Bind, pool: &str) -> Listener {
+        Listener {
+            name: bind.text.clone(),
+            bind: vec![bind],
+            pool: pool.to_string(),
+            max_connections: None,
+        }
+    }
+}
+
+impl Pool {
+    /// A pool of that name with these backends.
+    pub fn new(name: &str, backends: Vec<Backend>) -> Pool {
+        Pool {
+            name: name.to_string(),
+            balance: balance(),
+            retries: RETRIES,
+            when_down: WhenDown::default(),
+            health_check: Some(HealthCheck::default()),
+            backends,
+        }
+    }
+}
+
+impl Backend {
+    /// A backend named after its address.
+    pub fn new(address: BackendAddress) -> Backend {
+        Backend {
+            name: address.to_string(),
+            address,
+            weight: WEIGHT,
+            state: AdminState::Ready,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_policy_exists() {
+        assert_eq!(balance().name, BALANCE);
+    }
+
+    #[test]
+    fn defaults_are_within_their_bounds() {
+        assert!(WEIGHT_RANGE.contains(&WEIGHT) && RETRIES_RANGE.contains(&RETRIES));
+        assert!(STREAK_RANGE.contains(&HEALTH_RISE) && STREAK_RANGE.contains(&HEALTH_FALL));
+        assert!(JITTER_RANGE.contains(&HEALTH_JITTER) && HEALTH_TIMEOUT < HEALTH_INTERVAL);
+        for timeout in [
+            CONNECT_TIMEOUT,
+            IDLE_TIMEOUT,
+            HALF_CLOSE_TIMEOUT,
+            DRAIN_TIMEOUT,
+        ] {
+            assert!(TIMEOUT_MIN <= timeout && timeout <= DURATION_MAX);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The `pools` section of a config file.
+
+use super::address;
+use super::check::Part;
+use super::error::Problem;
+use super::reader::{Map, Reading, kind, text};
+use super::value::{duration, name, number, policy, share, word};
+use super::yaml::{Node, Value};
+use super::{Backend, HealthCheck, Pool, Probe, WhenDown, defaults};
+use crate::policy::health::AdminState;
+
+const STATES: [AdminState; 3] = [
+    AdminState::Ready,
+    AdminState::Drain,
+    AdminState::Maintenance,
+];
+
+/// Reads one pool; `only` says that there is no other, so that it may go without a name.
+pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Reading) -> Pool {
+    let mut map = Map::new(node, "pool", reading);
+    let is_map = matches!(node.value, Value::Map(_));
+    let own_name = map.read(reading, "name", None, |text| name(text).map(Some));
+    let name_node = map.take("name");
+    if name_node.is_none() && !only && is_map {
+        let help = "only a single pool may do without; a listener names its pool: `pool: NAME`";
+        reading
+            .problems
+            .push(Problem::new("this pool has no `name`", help).at(node.spot));
+    }
+    let fallback = if only { defaults::POOL_NAME } else { "" };
+    let balance = map.read(reading, "balance", defaults::balance(), policy);
+    let retries = map.read(reading, "retries", defaults::RETRIES, |text| {
+        number(text, &defaults::RETRIES_RANGE)
+    });
+    let when_down = map.read(reading, "when_down", WhenDown::default(), |text| {
+        word(
+            "when_down",
+            text,
+            &WhenDown::ALL.map(|when| (when.word(), when)),
+        )
+    });
+    let health_check = read_health_check(map.take("health_check"), reading);
+    let backend_nodes = map.list(reading, "backends");
+    if backend_nodes.is_none() && is_map {
+        let help = "for example `backends: [\"127.0.0.1:8000\", \"127.0.0.1:8001\"]`";
+        reading
+            .problems
+            .push(Problem::new("this pool has no `backends`", help).at(node.spot));
+    }
+    let backends = read_backends(backend_nodes.unwrap_or_default(), index, reading);
+    map.finish(reading);
+    reading.spots.insert(Part::Pool(index), node.spot);
+    reading.spots.insert(
+        Part::PoolName(index),
+        name_node.map_or(node.spot, |name| name.spot),
+    );
+    Pool {
+        name: own_name.unwrap_or_else(|| fallback.to_string()),
+        balance,
+        retries,
+        when_down,
+        health_check,
+        backends,
+    }
+}
+
+/// `off`, or a mapping whose `type` may be `off` too. Left out, every default applies.
+fn read_health_check(node: Option<&Node>, reading: &mut Reading) -> Option<HealthCheck> {
+    let default = HealthCheck::default();
+    let Some(node) = node else {
+        return Some(default);
+    };
+    match &node.value {
+        Value::Text(text) if text == "off" => return None,
+        Value::Map(_) => {}
+        other => {
+            let what = format!("health_check is {}", kind(other));
+            let help = "write `health_check: off`, or a mapping: `health_check: { interval: 2s }`";
+            reading
+                .problems
+                .push(Problem::new(what, help).at(node.spot));
+            return None;
+        }
+    }
+    let mut map = Map::new(node, "health_check", reading);
+    let probe = map.read(reading, "type", Some(Probe::Tcp), |text| {
+        word("type", text, &[("tcp", Some(Probe::Tcp)), ("off", None)])
+    });
+    let is_on = probe.is_some();
+    let streak = |text: &str| number(text, &defaults::STREAK_RANGE);
+    let interval = |text: &str| duration(text, defaults::HEALTH_INTERVAL_MIN);
+    let timeout = |text: &str| duration(text, defaults::TIMEOUT_MIN);
+    let check = HealthCheck {
+        probe: probe.unwrap_or(Probe::Tcp),
+        interval: map.read(reading, "interval", default.interval, interval),
+        timeout: map.read(reading, "timeout", default.timeout, timeout),
+        rise: map.read(reading, "rise", default.rise, streak),
+        fall: map.read(reading, "fall", default.fall, streak),
+        jitter: map.read(reading, "jitter", default.jitter, |text| {
+            share(text, &defaults::JITTER_RANGE)
+        }),
+    };
+    map.finish(reading);
+    is_on.then_some(check)
+}
+
+/// The backends of a pool. One whose address can't be read is left out.
+fn read_backends(nodes: &[Node], pool: usize, reading: &mut Reading) -> Vec<Backend> {
+    let mut backends = Vec::new();
+    for node in nodes {
+        if let Some(backend) = read_backend(node, (pool, backends.len()), reading) {
+            backends.push(backend);
+        }
+    }
+    backends
+}
+
+fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Option<Backend> {
+    if !matches!(node.value, Value::Map(_)) {
+        // The short form: only an address.
+        let backend = read_address(node, "backend", reading).map(Backend::new);
+        reading
+            .spots
+            .insert(Part::BackendName(at.0, at.1), node.spot);
+        reading
+            .spots
+            .insert(Part::BackendAddress(at.0, at.1), node.spot);
+        return backend;
+    }
+    let mut map = Map::new(node, "backend", reading);
+    let own_name = map.read(reading, "name", None, |text| name(text).map(Some));
+    let name_node = map.take("name");
+    let address_node = map.take("address");
+    if address_node.is_none() {
+        let help = "for example `address: \"127.0.0.1:8000\"`";
+        reading
+            .problems
+            .push(Problem::new("this backend has no `address`", help).at(node.spot));
+    }
+    let address = address_node.and_then(|node| read_address(node, "address", reading));
+    let weight = map.read(reading, "weight", defaults::WEIGHT, |text| {
+        number(text, &defaults::WEIGHT_RANGE)
+    });
+    let states = STATES.map(|state| (state.word(), state));
+    let state = map.read(reading, "state", AdminState::Ready, |text| {
+        word("state", text, &states)
+    });
+    map.finish(reading);
+    let address_spot = address_node.map_or(node.spot, |address| address.spot);
+    reading
+        .spots
+        .insert(Part::BackendAddress(at.0, at.1), address_spot);
+    reading.spots.insert(
+        Part::BackendName(at.0, at.1),
+        name_node.map_or(address_spot, |name| name.spot),
+    );
+    let unnamed = Backend::new(address?);
+    Some(Backend {
+        name: own_name.unwrap_or(unnamed.name),
+        weight,
+        state,
+        ..unnamed
+    })
+}
+
+fn read_address(node: &Node, key: &str, reading: &mut Reading) -> Option<super::BackendAddress> {
+    let address = text(node, key).and_then(|text| {
+        address::backend(text).map_err(|problem| problem.of_key(key).at(node.spot))
+    });
+    address
+        .map_err(|problem| reading.problems.push(problem))
+        .ok()
+}

@@ -1,0 +1,232 @@
+//! Configs that must load, and what they must load to.
+
+use super::super::{BackendAddress, Config, LogFormat, LogLevel, WhenDown};
+use crate::policy::health::AdminState;
+use std::time::Duration;
+
+fn load(text: &str) -> Config {
+    match Config::from_yaml("evener.yaml", text) {
+        Ok(config) => config,
+        Err(errors) => panic!("{}", super::printed(&errors)),
+    }
+}
+
+/// Every key of the format. What this version does not act upon has the value that says so.
+pub(super) const COMPLETE: &str = r#"# a comment
+listeners:
+  - name: web
+    bind: "0.0.0.0:8080"            # one or a list
+    pool: web
+    max_connections: 4000
+    max_connections_per_ip: off
+    connection_rate_per_ip: off
+    access: off
+    accept_proxy_protocol: off
+    routes: off
+  - name: both
+    bind: [":9090", "[::1]:9091"]
+    pool: web
+    max_connections: "off"
+pools:
+  - name: web
+    balance: least_connections
+    retries: 1
+    when_down: close
+    on_down: keep
+    send_proxy_protocol: off
+    slow_start: off
+    panic_threshold: 0%
+    hedge_after: off
+    health_check: { type: tcp, interval: 3s, timeout: 1500ms, rise: 1, fall: 5, jitter: 2.5%,
+                    fast_interval: off, down_interval: off }
+    outlier_detection: off
+    backends:
+      - { name: a, address: "127.0.0.1:8000", weight: 3, max_connections: off, max_queue: off }
+      - { address: "db.internal:5432", resolve_interval: off }
+      - { address: "[::1]:8002", backup: false, state: maintenance }
+      - 127.0.0.1:8003
+timeouts: { connect: 2s, idle: off, half_close: 'off', queue: off, max_lifetime: off }
+shutdown: { pre_stop_delay: 5s, drain_timeout: off }
+admin: off
+log: { format: json, level: debug, connections: false, progress_interval: off }
+limits: { max_connections: 20000 }
+sandbox: off
+user: off
+group: off
+"#;
+
+const SMALLEST: &str =
+    "listeners: [{ bind: ':8080' }]\npools: [{ backends: ['127.0.0.1:8000'] }]\n";
+
+#[test]
+fn the_smallest_config_gets_every_default() {
+    let config = load(SMALLEST);
+    assert_eq!(config.listeners[0].name, ":8080");
+    assert_eq!(config.listeners[0].pool, "default");
+    let pool = &config.pools[0];
+    assert_eq!(
+        (pool.name.as_str(), pool.balance.name, pool.retries),
+        ("default", "round_robin", 2)
+    );
+    assert_eq!(pool.when_down, WhenDown::Reset);
+    let check = pool.health_check.as_ref().unwrap();
+    assert_eq!(
+        (check.interval, check.timeout),
+        (Duration::from_secs(2), Duration::from_secs(1))
+    );
+    assert_eq!((check.rise, check.fall, check.jitter), (2, 3, 0.1));
+    let backend = &pool.backends[0];
+    assert_eq!(
+        (backend.name.as_str(), backend.weight, backend.state),
+        ("127.0.0.1:8000", 1, AdminState::Ready)
+    );
+    assert_eq!(config.timeouts.idle, Some(Duration::from_secs(600)));
+    assert_eq!(config.shutdown.drain_timeout, Some(Duration::from_secs(25)));
+    assert_eq!(config.limits.max_connections, None);
+    assert!(config.warnings().is_empty());
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = load(COMPLETE);
+    assert_eq!(config.listeners[0].max_connections, Some(4000));
+    let both = &config.listeners[1];
+    assert_eq!((both.bind.len(), both.max_connections), (2, None));
+    assert!(both.bind[0].dual_stack && !both.bind[1].dual_stack);
+    let pool = &config.pools[0];
+    assert_eq!(
+        (pool.balance.name, pool.retries, pool.when_down),
+        ("least_connections", 1, WhenDown::Close)
+    );
+    let check = pool.health_check.as_ref().unwrap();
+    assert_eq!(
+        (check.interval, check.timeout),
+        (Duration::from_secs(3), Duration::from_millis(1500))
+    );
+    assert_eq!((check.rise, check.fall, check.jitter), (1, 5, 0.025));
+    let names: Vec<&str> = pool
+        .backends
+        .iter()
+        .map(|backend| backend.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["a", "db.internal:5432", "[::1]:8002", "127.0.0.1:8003"]
+    );
+    let host = "db.internal".to_string();
+    assert_eq!(
+        pool.backends[1].address,
+        BackendAddress::Name { host, port: 5432 }
+    );
+    assert_eq!(
+        (pool.backends[0].weight, pool.backends[2].state),
+        (3, AdminState::Maintenance)
+    );
+    assert_eq!(
+        (config.timeouts.connect, config.timeouts.idle),
+        (Duration::from_secs(2), None)
+    );
+    assert_eq!(
+        (config.timeouts.half_close, config.shutdown.drain_timeout),
+        (None, None)
+    );
+    assert_eq!(config.shutdown.pre_stop_delay, Duration::from_secs(5));
+    assert_eq!(
+        (config.log.format, config.log.level),
+        (LogFormat::Json, LogLevel::Debug)
+    );
+    assert!(!config.log.connections);
+    assert_eq!(config.limits.max_connections, Some(20_000));
+}
+
+#[test]
+fn the_ways_that_yaml_has_to_say_the_same() {
+    let smallest = load(SMALLEST);
+    for text in [
+        // Line ends, byte-order mark, document marks, another order, JSON.
+        &SMALLEST.replace('\n', "\r\n"),
+        &format!("\u{feff}{SMALLEST}"),
+        &format!("---\n{SMALLEST}...\n"),
+        "pools:\n- backends:\n  - 127.0.0.1:8000\nlisteners:\n- bind: :8080\n",
+        r#"{"listeners": [{"bind": ":8080"}], "pools": [{"backends": ["127.0.0.1:8000"]}]}"#,
+        "listeners: [bind: :8080]\npools: [backends: [&a 127.0.0.1:8000]]\n",
+    ] {
+        assert_eq!(load(text), smallest, "{text}");
+    }
+}
+
+#[test]
+fn off_is_a_word_quoted_or_not_and_other_booleans_are_not_guessed() {
+    for off in [
+        "off",
+        "'off'",
+        "\"off\"",
+        "{ type: off }",
+        "{ type: 'off', interval: 5s }",
+    ] {
+        let text =
+            format!("{SMALLEST}").replace("[{ back", &format!("[{{ health_check: {off}, back"));
+        assert_eq!(load(&text).pools[0].health_check, None, "{text}");
+    }
+    // A name is a name, whatever YAML 1.1 made of it.
+    for name in [
+        "on",
+        "off",
+        "yes",
+        "no",
+        "true",
+        "12",
+        "0x10",
+        "1e3",
+        "\"null\"",
+        "2024-01-01",
+    ] {
+        let text = SMALLEST.replace("[{ bind", &format!("[{{ name: {name}, bind"));
+        assert_eq!(load(&text).listeners[0].name, name.trim_matches('"'));
+    }
+}
+
+#[test]
+fn a_shared_value_is_written_once() {
+    let text = "
+listeners: [{ bind: ':1', pool: a }, { bind: ':2', pool: b }]
+pools:
+  - { name: a, health_check: &slow { interval: 30s }, backends: ['10.0.0.1:80'] }
+  - { name: b, health_check: *slow, backends: ['10.0.0.2:80'] }
+";
+    let config = load(text);
+    assert_eq!(config.pools[0].health_check, config.pools[1].health_check);
+    assert_eq!(
+        config.pools[1].health_check.as_ref().unwrap().interval,
+        Duration::from_secs(30)
+    );
+}
+
+#[test]
+fn what_looks_like_a_mistake_is_a_warning() {
+    let text = "
+listeners: [{ bind: ':1', pool: a }]
+pools:
+  - { name: a, health_check: { interval: 1s, timeout: 2s }, backends: ['10.0.0.1:80'] }
+  - { name: b, backends: ['10.0.0.2:80'] }
+";
+    let warnings = load(text).warnings();
+    assert_eq!(warnings.len(), 2);
+    assert!(
+        warnings[0].contains("pool `a`") && warnings[0].contains("timeout 2s"),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings[1].contains("no listener uses pool `b`"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn one_port_on_addresses_that_do_not_meet_is_fine() {
+    load(
+        "listeners: [{ bind: ['0.0.0.0:80', '[::]:80'] }]\npools: [{ backends: ['10.0.0.1:80'] }]\n",
+    );
+    load("listeners: [{ bind: '[::]:80' }]\npools: [{ backends: ['127.0.0.1:80'] }]\n");
+    load("listeners: [{ bind: [':0', ':0'] }]\npools: [{ backends: ['127.0.0.1:80'] }]\n");
+}

@@ -1,0 +1,127 @@
+//! `evener demo`: three built-in backends to balance over, and a way to stop and start them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::{BackendAddress, Config};
+use crate::dummy::{Backend, Options};
+use crate::sync::Mutex;
+use crate::threads;
+
+/// The built-in backends.
+#[derive(Debug)]
+pub struct Demo {
+    /// By port; `None` while stopped. Written and read by the thread that reads the commands.
+    backends: Arc<Mutex<BTreeMap<u16, Option<Backend>>>>,
+    listen: String,
+}
+
+/// A built-in backend could not be started.
+#[derive(Debug)]
+pub struct DemoError {
+    address: SocketAddr,
+    error: io::Error,
+}
+
+impl std::error::Error for DemoError {}
+
+impl fmt::Display for DemoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the demo can't start its backend on {}: {}; end the program that listens there, \
+             or balance over it: evener {}",
+            self.address, self.error, self.address
+        )
+    }
+}
+
+impl Demo {
+    /// Starts a backend at each address of the config's pool.
+    ///
+    /// # Errors
+    ///
+    /// When an address can't be listened on.
+    pub fn start(config: &Config) -> Result<Demo, DemoError> {
+        let mut backends = BTreeMap::new();
+        let addresses = config
+            .pools
+            .iter()
+            .flat_map(|pool| &pool.backends)
+            .filter_map(|backend| match backend.address {
+                BackendAddress::Ip(address) => Some(address),
+                BackendAddress::Name { .. } => None,
+            });
+        for address in addresses {
+            backends.insert(address.port(), Some(start(address)?));
+        }
+        let listen = config
+            .listeners
+            .iter()
+            .flat_map(|listener| &listener.bind)
+            .next();
+        let listen = listen.map_or_else(String::new, |bind| bind.text.clone());
+        Ok(Demo {
+            backends: Arc::new(Mutex::new(backends)),
+            listen,
+        })
+    }
+
+    /// Tells what to try, and begins to read commands from the terminal: a port and Enter stops or
+    /// starts the backend on it.
+    pub fn explain(&self) {
+        let port = self.listen.rsplit(':').next().unwrap_or_default();
+        let ports: Vec<u16> = self.backends.lock().keys().copied().collect();
+        println!(
+            "\nTry it, in another terminal:   curl localhost:{port}   (four times)\n\
+             Stop or start a backend:       type its port here ({ports:?}) and Enter\n\
+             See a thread per direction:    ps -L -p {pid} -o tid,comm\n\
+             End:                           Ctrl-C\n",
+            pid = std::process::id()
+        );
+        let backends = Arc::clone(&self.backends);
+        // Nobody joins it: it blocks in reading the terminal until the program ends. Without it the
+        // demo can still be watched.
+        drop(threads::spawn("demo", move || read_commands(&backends)));
+    }
+}
+
+fn start(address: SocketAddr) -> Result<Backend, DemoError> {
+    let options = Options {
+        bind: address.ip(),
+        port: address.port(),
+        ..Options::default()
+    };
+    Backend::start(options).map_err(|error| DemoError { address, error })
+}
+
+fn read_commands(backends: &Mutex<BTreeMap<u16, Option<Backend>>>) {
+    for line in io::stdin().lines() {
+        let Ok(line) = line else { return };
+        let mut backends = backends.lock();
+        let Some((port, backend)) = line
+            .trim()
+            .parse::<u16>()
+            .ok()
+            .and_then(|port| backends.get_mut(&port).map(|backend| (port, backend)))
+        else {
+            continue;
+        };
+        match backend.take() {
+            Some(running) => {
+                drop(running);
+                println!("(backend {port} stopped; the next health checks will notice)");
+            }
+            None => match start((std::net::Ipv4Addr::LOCALHOST, port).into()) {
+                Ok(started) => {
+                    *backend = Some(started);
+                    println!("(backend {port} started again)");
+                }
+                Err(error) => println!("({error})"),
+            },
+        }
+    }
+}

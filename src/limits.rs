@@ -1,0 +1,427 @@
+//! How many sessions this process can hold: worked out before the first client comes, so that the
+//! limit is a number in the log and not an abort under load.
+//!
+//! A session costs two threads and two descriptors, and a thread costs four memory maps (its stack
+//! and its signal stack, each with a guard page). The cliff is steep: when the maps run out, std
+//! can't set up the signal stack of a thread that has already started, and aborts the process. So
+//! the ceiling stays clear of it.
+
+use std::fmt;
+use std::fs;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors of one session: the client's and the backend's.
+const DESCRIPTORS_PER_SESSION: u64 = 2;
+/// Threads of one session, one for each direction.
+const THREADS_PER_SESSION: u64 = 2;
+/// Memory maps of one thread (seen in /proc/PID/maps with Rust 1.95, glibc and musl alike).
+const MAPS_PER_THREAD: u64 = 4;
+
+/// Descriptors kept free for probes, the log, the listeners and whatever a library opens.
+const DESCRIPTORS_RESERVED: u64 = 64 + PROBES_AT_ONCE;
+/// Threads kept free for probes and the threads of evener itself.
+const THREADS_RESERVED: u64 = 32 + PROBES_AT_ONCE;
+/// Memory maps kept free for the allocator, on top of those of the reserved threads.
+const MAPS_RESERVED: u64 = 256;
+
+/// How many probes run at once at most; see [`crate::health`].
+pub const PROBES_AT_ONCE: u64 = 96;
+
+/// What the machine allows a process, as read; `None` is "no limit, or none that could be read".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Readings {
+    /// Descriptors that may be open (RLIMIT_NOFILE, after it was raised).
+    pub descriptors: Option<u64>,
+    /// Memory maps of this process (vm.max_map_count).
+    pub maps: Option<u64>,
+    /// Memory maps in use now.
+    pub maps_used: u64,
+    /// Threads of the whole system (kernel.pid_max).
+    pub pid_max: Option<u64>,
+    /// Threads of the whole system (kernel.threads-max).
+    pub threads_max: Option<u64>,
+    /// Threads of the whole system now.
+    pub threads_used: u64,
+    /// Threads of this user (RLIMIT_NPROC); not enforced for root.
+    pub user_threads: Option<u64>,
+    /// Threads of the control group (pids.max, the smallest up the tree).
+    pub cgroup_threads: Option<u64>,
+    /// Threads of the control group now.
+    pub cgroup_threads_used: u64,
+}
+
+/// How many sessions, and what stands in the way of more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ceiling {
+    /// Sessions at once.
+    pub sessions: u32,
+    /// The limit that decides, and its value.
+    pub bound: Option<(Bound, u64)>,
+}
+
+/// A limit that may decide the ceiling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// RLIMIT_NOFILE.
+    Descriptors,
+    /// vm.max_map_count.
+    Maps,
+    /// kernel.pid_max.
+    PidMax,
+    /// kernel.threads-max.
+    ThreadsMax,
+    /// RLIMIT_NPROC.
+    UserThreads,
+    /// pids.max of the control group.
+    CgroupThreads,
+}
+
+impl Bound {
+    /// The limit's own name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Bound::Descriptors => "RLIMIT_NOFILE",
+            Bound::Maps => "vm.max_map_count",
+            Bound::PidMax => "kernel.pid_max",
+            Bound::ThreadsMax => "kernel.threads-max",
+            Bound::UserThreads => "RLIMIT_NPROC",
+            Bound::CgroupThreads => "cgroup pids.max",
+        }
+    }
+
+    /// What raises it.
+    pub fn knob(self) -> &'static str {
+        match self {
+            Bound::Descriptors => "ulimit -n, or LimitNOFILE= in the unit file",
+            Bound::Maps => "sysctl vm.max_map_count",
+            Bound::PidMax => "sysctl kernel.pid_max",
+            Bound::ThreadsMax => "sysctl kernel.threads-max",
+            Bound::UserThreads => "ulimit -u, or LimitNPROC= in the unit file",
+            Bound::CgroupThreads => "TasksMax= in the unit file, or the container's pids limit",
+        }
+    }
+}
+
+impl fmt::Display for Ceiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "room for {} connections at once", self.sessions)?;
+        match self.bound {
+            Some((bound, value)) => {
+                write!(
+                    f,
+                    " (bound by {} = {value}; to raise: {})",
+                    bound.name(),
+                    bound.knob()
+                )
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Works out the ceiling. Pure: the readings come in.
+pub fn ceiling(readings: &Readings) -> Ceiling {
+    let threads = |limit: Option<u64>, used: u64| {
+        limit.map(|limit| limit.saturating_sub(used + THREADS_RESERVED) / THREADS_PER_SESSION)
+    };
+    let maps_taken = readings.maps_used + MAPS_RESERVED + THREADS_RESERVED * MAPS_PER_THREAD;
+    let rooms = [
+        (
+            Bound::Descriptors,
+            readings.descriptors,
+            readings
+                .descriptors
+                .map(|d| d.saturating_sub(DESCRIPTORS_RESERVED) / DESCRIPTORS_PER_SESSION),
+        ),
+        (
+            Bound::Maps,
+            readings.maps,
+            readings.maps.map(|maps| {
+                maps.saturating_sub(maps_taken) / (THREADS_PER_SESSION * MAPS_PER_THREAD)
+            }),
+        ),
+        (
+            Bound::PidMax,
+            readings.pid_max,
+            threads(readings.pid_max, readings.threads_used),
+        ),
+        (
+            Bound::ThreadsMax,
+            readings.threads_max,
+            threads(readings.threads_max, readings.threads_used),
+        ),
+        (
+            Bound::UserThreads,
+            readings.user_threads,
+            threads(readings.user_threads, 0),
+        ),
+        (
+            Bound::CgroupThreads,
+            readings.cgroup_threads,
+            threads(readings.cgroup_threads, readings.cgroup_threads_used),
+        ),
+    ];
+    let tightest = rooms
+        .into_iter()
+        .filter_map(|(bound, value, room)| Some((room?, bound, value?)))
+        .min_by_key(|(room, ..)| *room);
+    match tightest {
+        // Never 0: a machine that tight is better served by one session at a time than by none.
+        Some((room, bound, value)) => Ceiling {
+            sessions: u32::try_from(room).unwrap_or(u32::MAX).max(1),
+            bound: Some((bound, value)),
+        },
+        None => Ceiling {
+            sessions: u32::MAX,
+            bound: None,
+        },
+    }
+}
+
+/// What the process may hold: the smaller of what the config says and what the machine allows.
+#[derive(Debug)]
+pub struct Capacity {
+    configured: Option<u32>,
+    /// Read before the first session: what is in use without any.
+    at_start: Readings,
+}
+
+impl Capacity {
+    /// Raises what may be raised and reads what the machine allows.
+    pub fn new(configured: Option<u32>) -> Capacity {
+        raise_descriptor_limit();
+        Capacity {
+            configured,
+            at_start: read(),
+        }
+    }
+
+    /// What the machine allowed at the start.
+    pub fn ceiling_at_start(&self) -> Ceiling {
+        ceiling(&self.at_start)
+    }
+
+    /// Sessions allowed by the limits of this moment: somebody may have changed them (`prlimit`,
+    /// `systemctl set-property`). What evener itself uses now is not held against it.
+    pub fn allowed(&self) -> u32 {
+        let now = read();
+        let readings = Readings {
+            maps_used: self.at_start.maps_used,
+            threads_used: self.at_start.threads_used,
+            cgroup_threads_used: self.at_start.cgroup_threads_used,
+            ..now
+        };
+        ceiling(&readings)
+            .sessions
+            .min(self.configured.unwrap_or(u32::MAX))
+    }
+}
+
+/// Raises the soft limit on descriptors to the hard one. Failing to is no error: the ceiling is
+/// worked out from what is in force.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: limit.maximum,
+                maximum: limit.maximum,
+            },
+        );
+    }
+}
+
+/// Reads what the machine allows now. What can't be read (no /proc, no cgroup) sets no limit.
+pub fn read() -> Readings {
+    let is_root = rustix::process::geteuid().is_root();
+    let (cgroup_threads, cgroup_threads_used) = cgroup_pids();
+    Readings {
+        descriptors: getrlimit(Resource::Nofile).current,
+        maps: read_number("/proc/sys/vm/max_map_count"),
+        maps_used: fs::read_to_string("/proc/self/maps")
+            .map_or(0, |maps| maps.lines().count() as u64),
+        pid_max: read_number("/proc/sys/kernel/pid_max"),
+        threads_max: read_number("/proc/sys/kernel/threads-max"),
+        threads_used: threads_of_system(),
+        user_threads: if is_root {
+            None
+        } else {
+            getrlimit(Resource::Nproc).current
+        },
+        cgroup_threads,
+        cgroup_threads_used,
+    }
+}
+
+fn read_number(path: &str) -> Option<u64> {
+    // `max` in a cgroup file is not a number, and is no limit.
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The fourth field of /proc/loadavg is "runnable/existing" scheduling entities.
+fn threads_of_system() -> u64 {
+    let existing = || {
+        let loadavg = fs::read_to_string("/proc/loadavg").ok()?;
+        loadavg
+            .split_whitespace()
+            .nth(3)?
+            .split_once('/')?
+            .1
+            .parse()
+            .ok()
+    };
+    existing().unwrap_or(0)
+}
+
+/// The smallest pids.max on the way from this process's control group to the root, and what that
+/// group has in use; version 2 (`0::/path`) or the pids controller of version 1 (`N:pids:/path`).
+fn cgroup_pids() -> (Option<u64>, u64) {
+    let Ok(groups) = fs::read_to_string("/proc/self/cgroup") else {
+        return (None, 0);
+    };
+    let mut tightest: Option<(u64, u64)> = None;
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) =
+            (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let root = match controllers {
+            "" => "/sys/fs/cgroup",
+            "pids" => "/sys/fs/cgroup/pids",
+            _ => continue,
+        };
+        let mut path = path.trim_end_matches('/');
+        loop {
+            let limit = read_number(&format!("{root}{path}/pids.max"));
+            let used = read_number(&format!("{root}{path}/pids.current")).unwrap_or(0);
+            if let Some(limit) = limit
+                && tightest.is_none_or(|(l, u)| limit.saturating_sub(used) < l.saturating_sub(u))
+            {
+                tightest = Some((limit, used));
+            }
+            match path.rfind('/') {
+                Some(slash) => path = &path[..slash],
+                None => break,
+            }
+        }
+    }
+    (
+        tightest.map(|(limit, _)| limit),
+        tightest.map_or(0, |(_, used)| used),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stock Debian machine with systemd's hard limit on descriptors.
+    fn stock() -> Readings {
+        Readings {
+            descriptors: Some(524_288),
+            maps: Some(65_530),
+            maps_used: 80,
+            pid_max: Some(4_194_304),
+            threads_max: Some(190_000),
+            threads_used: 200,
+            ..Readings::default()
+        }
+    }
+
+    #[test]
+    fn a_stock_machine_has_room_for_8000_and_stays_below_the_cliff() {
+        let ceiling = ceiling(&stock());
+        assert!(ceiling.sessions >= 8_000, "{ceiling}");
+        assert!(u64::from(ceiling.sessions) * 8 + 80 < 65_530, "{ceiling}");
+        assert_eq!(ceiling.bound, Some((Bound::Maps, 65_530)));
+    }
+
+    #[test]
+    fn the_tightest_limit_decides_and_is_named_with_its_knob() {
+        let cases = [
+            (
+                Readings {
+                    descriptors: Some(1024),
+                    ..stock()
+                },
+                Bound::Descriptors,
+                432,
+            ),
+            (
+                Readings {
+                    pid_max: Some(1328),
+                    ..stock()
+                },
+                Bound::PidMax,
+                500,
+            ),
+            (
+                Readings {
+                    threads_max: Some(1328),
+                    ..stock()
+                },
+                Bound::ThreadsMax,
+                500,
+            ),
+            (
+                Readings {
+                    user_threads: Some(1128),
+                    ..stock()
+                },
+                Bound::UserThreads,
+                500,
+            ),
+            (
+                Readings {
+                    cgroup_threads: Some(4915),
+                    cgroup_threads_used: 15,
+                    ..stock()
+                },
+                Bound::CgroupThreads,
+                2386,
+            ),
+        ];
+        for (readings, bound, sessions) in cases {
+            let ceiling = ceiling(&readings);
+            assert_eq!(
+                (ceiling.bound.map(|b| b.0), ceiling.sessions),
+                (Some(bound), sessions)
+            );
+            assert!(ceiling.to_string().contains(bound.knob()), "{ceiling}");
+        }
+    }
+
+    #[test]
+    fn the_smallest_machine_still_serves_one() {
+        assert_eq!(
+            ceiling(&Readings {
+                descriptors: Some(8),
+                ..stock()
+            })
+            .sessions,
+            1
+        );
+    }
+
+    #[test]
+    fn nothing_readable_is_no_limit() {
+        assert_eq!(ceiling(&Readings::default()).bound, None);
+    }
+
+    #[test]
+    fn this_machine_can_be_read() {
+        let readings = read();
+        assert!(
+            readings.descriptors.is_some() && readings.maps.is_some(),
+            "{readings:?}"
+        );
+        assert!(
+            readings.maps_used > 10 && readings.threads_used > 0,
+            "{readings:?}"
+        );
+    }
+}

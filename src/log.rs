@@ -1,0 +1,359 @@
+//! The log: one thread that writes, a bounded channel to it, and a counter for what did not fit.
+//!
+//! Nobody else writes to standard output once the program runs. Sending never blocks: when the
+//! channel is full, because whoever reads the log has stopped, the event is dropped and counted,
+//! and the count is the first thing written when the reader comes back. Traffic comes first.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use serde_json::Value;
+
+use crate::config::{self, LogFormat, LogLevel};
+use crate::events::Event;
+use crate::sync::Counter;
+use crate::threads;
+
+/// Events that may wait to be written; at about 200 bytes each, some 3 MB when the reader stops.
+const CHANNEL_CAPACITY: usize = 16_384;
+
+/// Lines are collected up to this size, then written with one system call.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// How long the end of the program waits for a reader that has stopped.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The sending end; clones share one log.
+#[derive(Debug, Clone)]
+pub struct Log {
+    events: Sender<(SystemTime, Event)>,
+    /// Written by every sender that finds the channel full; read and zeroed by the log thread.
+    dropped: Arc<Counter>,
+    level: LogLevel,
+    connections: bool,
+}
+
+/// The log thread, owned by whoever started it.
+#[derive(Debug)]
+pub struct LogThread {
+    handle: JoinHandle<()>,
+    /// Disconnected when the thread has written everything.
+    finished: Receiver<()>,
+}
+
+impl Log {
+    /// Starts the log thread, writing to `sink`.
+    ///
+    /// # Errors
+    ///
+    /// When the OS refuses the thread.
+    pub fn start(
+        config: &config::Log,
+        sink: impl Write + Send + 'static,
+    ) -> io::Result<(Log, LogThread)> {
+        let (events, received) = crossbeam_channel::bounded(CHANNEL_CAPACITY);
+        let (running, finished) = crossbeam_channel::bounded(0);
+        let dropped = Arc::new(Counter::default());
+        let writer = Writer {
+            received,
+            dropped: Arc::clone(&dropped),
+            format: config.format,
+            sink,
+            batch: Vec::new(),
+        };
+        let handle = threads::spawn("log", move || {
+            let _running: Sender<()> = running;
+            writer.run();
+        })?;
+        let log = Log {
+            events,
+            dropped,
+            level: config.level,
+            connections: config.connections,
+        };
+        Ok((log, LogThread { handle, finished }))
+    }
+
+    /// Sends an event to the log. Never blocks.
+    pub fn send(&self, event: Event) {
+        let wanted = event.level() <= self.level
+            && (self.connections
+                || !matches!(event, Event::SessionEnded(_) | Event::SessionStarted { .. }));
+        if wanted && self.events.try_send((SystemTime::now(), event)).is_err() {
+            self.dropped.increment();
+        }
+    }
+}
+
+/// As long as it lives, panics are log lines.
+#[derive(Debug)]
+pub struct PanicReports(());
+
+impl Log {
+    /// Makes every panic of the process an [`Event::Panicked`] instead of text on standard error.
+    pub fn report_panics(&self) -> PanicReports {
+        let log = self.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current()
+                .name()
+                .unwrap_or("unnamed")
+                .to_owned();
+            let message = panic.payload_as_str().unwrap_or("no message");
+            let place = panic
+                .location()
+                .map(|place| format!(", at {place}"))
+                .unwrap_or_default();
+            log.send(Event::Panicked {
+                thread,
+                what: format!("{message}{place}"),
+            });
+        }));
+        PanicReports(())
+    }
+}
+
+impl Drop for PanicReports {
+    fn drop(&mut self) {
+        // The hook holds a clone of the log, which would keep the log thread waiting for ever.
+        if !std::thread::panicking() {
+            drop(std::panic::take_hook());
+        }
+    }
+}
+
+impl LogThread {
+    /// Waits until everything sent has been written; every [`Log`] has to be dropped before. A
+    /// reader that does not read is given up after a second: the program ends all the same.
+    pub fn finish(self) {
+        if self.finished.recv_timeout(FLUSH_TIMEOUT) == Err(RecvTimeoutError::Disconnected) {
+            // It ended, so this does not block; a panic in it has been reported by the panic hook.
+            let _ = self.handle.join();
+        }
+    }
+}
+
+/// What the log thread owns.
+struct Writer<W> {
+    received: Receiver<(SystemTime, Event)>,
+    dropped: Arc<Counter>,
+    format: LogFormat,
+    sink: W,
+    batch: Vec<u8>,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes until the last sender is gone. Blocks in `recv` or in the sink's `write`.
+    fn run(mut self) {
+        while let Ok((time, event)) = self.received.recv() {
+            self.line(time, &event);
+            while self.batch.len() < BATCH_BYTES
+                && let Ok((time, event)) = self.received.try_recv()
+            {
+                self.line(time, &event);
+            }
+            self.write_batch();
+            let events = self.dropped.take();
+            if events > 0 {
+                self.line(SystemTime::now(), &Event::LogDropped { events });
+                self.write_batch();
+            }
+        }
+    }
+
+    fn line(&mut self, time: SystemTime, event: &Event) {
+        let line = match self.format {
+            LogFormat::Text => text(time, event),
+            LogFormat::Json => json(time, event),
+        };
+        self.batch.extend_from_slice(line.as_bytes());
+        self.batch.push(b'\n');
+    }
+
+    fn write_batch(&mut self) {
+        // A sink that is gone (`evener | head`) must not end the balancer: what it doesn't take is lost.
+        let _ = self
+            .sink
+            .write_all(&self.batch)
+            .and_then(|()| self.sink.flush());
+        self.batch.clear();
+    }
+}
+
+/// A line for people. Control characters can't come in: names are checked by the config, the rest
+/// is ours.
+fn text(time: SystemTime, event: &Event) -> String {
+    if event.is_banner() {
+        return event.to_string();
+    }
+    let level = match event.level() {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn ",
+        LogLevel::Info => "info ",
+        LogLevel::Debug => "debug",
+    };
+    format!("{} {level} {event}", humantime::format_rfc3339_millis(time))
+}
+
+/// A line for programs: time, level, event and message, then the event's own fields.
+fn json(time: SystemTime, event: &Event) -> String {
+    let level = match event.level() {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+    };
+    let (name, fields) = event.fields();
+    let mut line = serde_json::json!({
+        "time": humantime::format_rfc3339_millis(time).to_string(),
+        "level": level,
+        "event": name,
+        "message": event.to_string(),
+    });
+    if let (Value::Object(line), Value::Object(fields)) = (&mut line, fields) {
+        line.extend(fields);
+    }
+    line.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::{Condvar, Mutex};
+
+    fn config(format: LogFormat) -> config::Log {
+        config::Log {
+            format,
+            level: LogLevel::Info,
+            connections: true,
+        }
+    }
+
+    /// A sink that keeps what is written and can be blocked, like a pipe that nobody reads.
+    #[derive(Clone, Default)]
+    struct Sink(Arc<(Mutex<(Vec<u8>, bool)>, Condvar)>);
+
+    impl Sink {
+        fn block(&self, blocked: bool) {
+            self.0.0.lock().1 = blocked;
+            self.0.1.notify_all();
+        }
+        fn text(&self) -> String {
+            String::from_utf8(self.0.0.lock().0.clone()).unwrap()
+        }
+    }
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut state = self.0.0.lock();
+            while state.1 {
+                self.0.1.wait(&mut state);
+            }
+            state.0.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_two_banner_lines_stand_alone_and_others_carry_a_time() {
+        let sink = Sink::default();
+        let (log, thread) = Log::start(&config(LogFormat::Text), sink.clone()).unwrap();
+        log.send(Event::HealthCheckStarting);
+        log.send(Event::Listening {
+            address: ":8080".into(),
+        });
+        log.send(Event::Stopped);
+        drop(log);
+        thread.finish();
+        let text = sink.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[..2],
+            ["Starting health check...", "Load Balancer started on :8080"]
+        );
+        assert!(
+            lines[2].ends_with("Z info  stopped") && lines[2].starts_with("20"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn json_lines_parse_and_carry_the_fields() {
+        let sink = Sink::default();
+        let (log, thread) = Log::start(&config(LogFormat::Json), sink.clone()).unwrap();
+        log.send(Event::Full {
+            listener: "a \"quoted\" name".into(),
+            limit: 3,
+        });
+        drop(log);
+        thread.finish();
+        let line: Value = serde_json::from_str(sink.text().trim()).unwrap();
+        assert_eq!(
+            (&line["event"], &line["limit"], &line["level"]),
+            (&"full".into(), &3.into(), &"warn".into())
+        );
+        assert_eq!(line["listener"], "a \"quoted\" name");
+    }
+
+    #[test]
+    fn a_blocked_sink_blocks_no_sender_and_the_loss_is_reported() {
+        let sink = Sink::default();
+        sink.block(true);
+        let (log, thread) = Log::start(&config(LogFormat::Text), sink.clone()).unwrap();
+        let sent = 3 * CHANNEL_CAPACITY;
+        for _ in 0..sent {
+            log.send(Event::Stopped);
+        }
+        sink.block(false);
+        drop(log);
+        thread.finish();
+        let text = sink.text();
+        let written = text
+            .lines()
+            .filter(|line| line.ends_with("stopped"))
+            .count();
+        let dropped: usize = text
+            .lines()
+            .filter_map(|line| {
+                line.split_once("warn  ")?
+                    .1
+                    .split_once(" log lines were dropped")
+            })
+            .map(|(count, _)| count.parse::<usize>().unwrap())
+            .sum();
+        assert!(
+            dropped > 0 && written + dropped == sent,
+            "{written} written, {dropped} reported"
+        );
+    }
+
+    #[test]
+    fn a_sink_that_never_unblocks_does_not_hold_up_the_end() {
+        let sink = Sink::default();
+        sink.block(true);
+        let (log, thread) = Log::start(&config(LogFormat::Text), sink).unwrap();
+        log.send(Event::Stopped);
+        drop(log);
+        thread.finish();
+    }
+
+    #[test]
+    fn levels_and_session_lines_can_be_turned_off() {
+        let sink = Sink::default();
+        let quiet = config::Log {
+            format: LogFormat::Text,
+            level: LogLevel::Warn,
+            connections: true,
+        };
+        let (log, thread) = Log::start(&quiet, sink.clone()).unwrap();
+        log.send(Event::Stopped);
+        drop(log);
+        thread.finish();
+        assert_eq!(sink.text(), "");
+    }
+}

@@ -1,0 +1,125 @@
+//! Ending a connection so that the other side can tell how it ended.
+//!
+//! A FIN says "that was all", a reset says "this broke off". Linux offers several ways to reset
+//! and most of them do something else when another thread is at work on the socket: closing one of
+//! two duplicated descriptors shows the peer nothing, and SHUT_RDWR before a linger-0 close shows
+//! it a FIN. `connect` to AF_UNSPEC does what is wanted: it sends a reset at once and wakes every
+//! thread that is blocked on the socket.
+
+use std::io::Read;
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+/// Resets the connection, now: what the kernel has not delivered yet is lost, and threads that
+/// are blocked on the socket wake.
+pub fn reset(stream: &TcpStream) {
+    // It fails when there is no connection any more, which is what was wanted.
+    let _ = rustix::net::connect_unspec(stream);
+}
+
+/// Blocks until the peer's kernel has acknowledged all that was written to `stream`, or the
+/// connection is gone. A reset throws away what is on its way, so this comes before one.
+///
+/// The kernel has no event for "all acknowledged", so this asks it again and again, with growing
+/// pauses. It has no deadline of its own: the reaper watches the session and resets what does not move.
+pub fn wait_until_delivered(stream: &TcpStream) {
+    let mut pause = Duration::from_micros(200);
+    // An error means that there is nothing left to wait for.
+    while evener_sys::tcp_info(stream).is_ok_and(|info| !info.is_delivered()) {
+        thread::sleep(pause);
+        pause = (2 * pause).min(Duration::from_millis(50));
+    }
+}
+
+/// Is the connection still there, in either direction? After a reset it is not; after a FIN it is.
+pub fn is_connected(stream: &TcpStream) -> bool {
+    stream.peer_addr().is_ok()
+}
+
+/// Ends both directions in order: the peer sees a FIN after what was written, and threads that are
+/// blocked on the socket wake.
+pub fn finish(stream: &TcpStream) {
+    // It fails when there is no connection any more.
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+/// Ends the connection in order towards a peer that may still be sending: a close with unread
+/// bytes would turn into a reset, so they are read and thrown away, for a moment.
+pub fn finish_unread(stream: &TcpStream) {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    const READS_MAX: usize = 64;
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = stream.set_read_timeout(Some(PATIENCE));
+    let mut scrap = [0; 1024];
+    let mut reader = stream;
+    for _ in 0..READS_MAX {
+        match reader.read(&mut scrap) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::connect::tests::pair;
+    use std::io::{ErrorKind, Write};
+
+    #[test]
+    fn a_reset_shows_as_a_reset_and_wakes_a_blocked_reader() {
+        let (ours, mut theirs) = pair();
+        std::thread::scope(|scope| {
+            let blocked = std::thread::Builder::new()
+                .spawn_scoped(scope, || (&ours).read(&mut [0; 1]))
+                .unwrap();
+            reset(&ours);
+            assert!(!matches!(blocked.join().unwrap(), Ok(1)));
+        });
+        assert_eq!(
+            theirs.read(&mut [0; 1]).unwrap_err().kind(),
+            ErrorKind::ConnectionReset
+        );
+        assert!(!is_connected(&ours) && !is_connected(&theirs));
+    }
+
+    #[test]
+    fn what_was_written_arrives_before_a_reset_that_waits() {
+        let (mut ours, mut theirs) = pair();
+        ours.write_all(&[7; 300_000]).unwrap();
+        std::thread::scope(|scope| {
+            std::thread::Builder::new()
+                .spawn_scoped(scope, || {
+                    wait_until_delivered(&ours);
+                    reset(&ours);
+                })
+                .unwrap();
+            let mut received = Vec::new();
+            let end = theirs.read_to_end(&mut received);
+            assert_eq!(
+                (received.len(), end.unwrap_err().kind()),
+                (300_000, ErrorKind::ConnectionReset)
+            );
+        });
+    }
+
+    #[test]
+    fn finishing_with_unread_bytes_is_not_a_reset() {
+        let (ours, mut theirs) = pair();
+        theirs.write_all(b"never read by us").unwrap();
+        theirs.shutdown(Shutdown::Write).unwrap();
+        finish_unread(&ours);
+        drop(ours);
+        assert_eq!(theirs.read(&mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_connection_with_a_fin_is_still_connected() {
+        let (ours, mut theirs) = pair();
+        theirs.shutdown(Shutdown::Write).unwrap();
+        assert_eq!((&ours).read(&mut [0; 1]).unwrap(), 0);
+        assert!(is_connected(&ours));
+        let _ = theirs.write(b"");
+    }
+}

@@ -1,0 +1,296 @@
+//! One attempt to connect to one backend, given up when its time is over or the one it is for,
+//! mostly a client, has left.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, RecvFlags, SocketFlags, SocketType, sockopt};
+
+use super::listener::Family as _;
+use super::set_stream_options;
+
+/// How long an attempt goes on for a client that sent a FIN and nothing before it. It has most
+/// likely left, but it may be a client that only listens (`nc -N host 13 </dev/null`), so an attempt
+/// that is about to succeed is not broken off.
+const GRACE_AFTER_FIN: Duration = Duration::from_millis(100);
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// The backend's host answered that nobody listens, or reset the connection at once.
+    Refused,
+    /// No answer in time.
+    TimedOut,
+    /// Another failure on the way to this backend: no route, no local port left towards it.
+    Failed(io::Error),
+    /// Whoever asked for it, a client mostly, left meanwhile. Nobody's fault.
+    AskerLeft,
+    /// evener itself lacks something: descriptors or memory. It says nothing of the backend.
+    Resources(io::Error),
+}
+
+impl std::fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ConnectError::Refused => f.write_str("connection refused"),
+            ConnectError::TimedOut => f.write_str("timed out"),
+            ConnectError::AskerLeft => f.write_str("nobody waits for it any more"),
+            ConnectError::Failed(error) | ConnectError::Resources(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<Errno> for ConnectError {
+    fn from(errno: Errno) -> ConnectError {
+        match errno {
+            Errno::CONNREFUSED | Errno::CONNRESET | Errno::CONNABORTED => ConnectError::Refused,
+            Errno::TIMEDOUT => ConnectError::TimedOut,
+            Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
+                ConnectError::Resources(errno.into())
+            }
+            other => ConnectError::Failed(other.into()),
+        }
+    }
+}
+
+/// Connects to `address` within `timeout`, on behalf of `asker`: gives up as soon as that has left,
+/// at once on a reset or hang-up, after a short grace on a FIN with no byte before it. A FIN after
+/// bytes is a client that has asked its question and waits for the answer.
+///
+/// The socket comes back in blocking mode with every option set.
+///
+/// # Errors
+///
+/// [`ConnectError`].
+pub fn connect(
+    address: SocketAddr,
+    timeout: Duration,
+    asker: BorrowedFd<'_>,
+) -> Result<TcpStream, ConnectError> {
+    let deadline = Instant::now() + timeout;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::of(address), SocketType::STREAM, flags, None)?;
+    set_stream_options(&socket)?;
+    match net::connect(&socket, &address) {
+        Ok(()) => {}
+        Err(Errno::INPROGRESS) => wait(&socket, deadline, asker)?,
+        Err(errno) => return Err(errno.into()),
+    }
+    rustix::io::ioctl_fionbio(&socket, false)?;
+    let stream = TcpStream::from(socket);
+    // A port of this machine that nobody listens on may be chosen as the local port of the very
+    // attempt to reach it, and TCP then connects the socket to itself (RFC 9293, 3.5, figure 7).
+    if stream.local_addr().ok() == Some(address) {
+        return Err(ConnectError::Refused);
+    }
+    Ok(stream)
+}
+
+/// Waits for the outcome of a connect in progress, with an eye on the asker.
+fn wait(
+    socket: &OwnedFd,
+    mut deadline: Instant,
+    asker: BorrowedFd<'_>,
+) -> Result<(), ConnectError> {
+    let mut watch_fin = true;
+    let mut has_left = false;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(if has_left {
+                ConnectError::AskerLeft
+            } else {
+                ConnectError::TimedOut
+            });
+        }
+        // Errors and hang-ups are reported whether asked for or not.
+        let watched = if watch_fin {
+            PollFlags::RDHUP
+        } else {
+            PollFlags::empty()
+        };
+        let mut descriptors = [
+            PollFd::new(socket, PollFlags::OUT),
+            PollFd::from_borrowed_fd(asker, watched),
+        ];
+        match poll(&mut descriptors, Some(&timespec(left))) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        if !descriptors[0].revents().is_empty() {
+            return Ok(sockopt::socket_error(socket)??);
+        }
+        let seen = descriptors[1].revents();
+        if seen.intersects(PollFlags::ERR | PollFlags::HUP) {
+            return Err(ConnectError::AskerLeft);
+        }
+        if seen.contains(PollFlags::RDHUP) {
+            watch_fin = false;
+            if fin_comes_first(asker) {
+                has_left = true;
+                deadline = deadline.min(Instant::now() + GRACE_AFTER_FIN);
+            }
+        }
+    }
+}
+
+/// Waits for `pause`, or until `asker` is reset or hangs up; says whether it is still there.
+pub fn pause(asker: BorrowedFd<'_>, pause: Duration) -> bool {
+    let mut descriptors = [PollFd::from_borrowed_fd(asker, PollFlags::empty())];
+    let _ = poll(&mut descriptors, Some(&timespec(pause)));
+    descriptors[0].revents().is_empty()
+}
+
+/// Waits until `stream` has something to read, its end included; false when `timeout` is over or
+/// `asker` hangs up before.
+pub fn wait_readable(stream: &TcpStream, asker: BorrowedFd<'_>, timeout: Duration) -> bool {
+    let mut descriptors = [
+        PollFd::new(stream, PollFlags::IN),
+        PollFd::from_borrowed_fd(asker, PollFlags::empty()),
+    ];
+    let _ = poll(&mut descriptors, Some(&timespec(timeout)));
+    descriptors[1].revents().is_empty() && !descriptors[0].revents().is_empty()
+}
+
+/// Did the client send its FIN without any byte before it?
+fn fin_comes_first(client: BorrowedFd<'_>) -> bool {
+    let mut byte = [0];
+    matches!(
+        net::recv(client, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT),
+        Ok((0, _))
+    )
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: duration.as_secs() as i64,
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::net::abort;
+    use crate::net::listener::{Bound, accept};
+    use std::io::Write;
+    use std::net::{Ipv4Addr, Shutdown, TcpListener};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    /// A plain client's connection.
+    pub(crate) fn plain(address: SocketAddr) -> io::Result<TcpStream> {
+        match undisturbed(address, Duration::from_secs(5)) {
+            Ok(stream) => Ok(stream),
+            Err(ConnectError::Refused) => Err(io::ErrorKind::ConnectionRefused.into()),
+            Err(other) => Err(io::Error::other(other.to_string())),
+        }
+    }
+
+    /// An attempt that nobody gives up.
+    fn undisturbed(address: SocketAddr, timeout: Duration) -> Result<TcpStream, ConnectError> {
+        let (asker, _keep) = UnixStream::pair().unwrap();
+        connect(address, timeout, asker.as_fd())
+    }
+
+    /// The two ends of a connection over loopback.
+    pub(crate) fn pair() -> (TcpStream, TcpStream) {
+        let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false)
+            .unwrap()
+            .listen()
+            .unwrap();
+        let client = plain(listener.local_addr().unwrap()).unwrap();
+        (client, accept(&listener).unwrap().0)
+    }
+
+    /// A listener whose backlog is full: connecting to it stays unanswered.
+    fn black_hole() -> (TcpListener, Vec<TcpStream>) {
+        let bound = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        net::bind(&bound, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        net::listen(&bound, 0).unwrap();
+        let listener = TcpListener::from(bound);
+        let address = listener.local_addr().unwrap();
+        let mut filling = Vec::new();
+        loop {
+            match undisturbed(address, Duration::from_millis(100)) {
+                Ok(stream) => filling.push(stream),
+                Err(ConnectError::TimedOut) => return (listener, filling),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_listening_is_refused() {
+        let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false)
+            .unwrap()
+            .listen()
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let result = undisturbed(address, Duration::from_secs(5));
+        assert!(matches!(result, Err(ConnectError::Refused)), "{result:?}");
+    }
+
+    #[test]
+    fn a_black_hole_times_out_on_time() {
+        let (listener, _filling) = black_hole();
+        let start = Instant::now();
+        let result = undisturbed(listener.local_addr().unwrap(), Duration::from_millis(150));
+        assert!(matches!(result, Err(ConnectError::TimedOut)), "{result:?}");
+        assert!(start.elapsed() >= Duration::from_millis(150));
+    }
+
+    #[test]
+    fn a_client_that_leaves_ends_the_attempt() {
+        let (listener, _filling) = black_hole();
+        let address = listener.local_addr().unwrap();
+        let by_reset: fn(&TcpStream) = abort::reset;
+        let by_fin: fn(&TcpStream) = |client| client.shutdown(Shutdown::Write).unwrap();
+        for leave in [by_reset, by_fin] {
+            let (client, accepted) = pair();
+            leave(&client);
+            let result = connect(address, Duration::from_secs(3600), accepted.as_fd());
+            assert!(matches!(result, Err(ConnectError::AskerLeft)), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_sent_its_question_and_a_fin_is_waited_for() {
+        let (listener, _filling) = black_hole();
+        let (mut client, accepted) = pair();
+        client.write_all(b"question").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let patience = 2 * GRACE_AFTER_FIN;
+        let result = connect(listener.local_addr().unwrap(), patience, accepted.as_fd());
+        assert!(matches!(result, Err(ConnectError::TimedOut)), "{result:?}");
+    }
+
+    #[test]
+    fn the_socket_blocks_and_has_its_options() {
+        let (ours, _theirs) = pair();
+        assert!(sockopt::tcp_nodelay(&ours).unwrap() && sockopt::socket_keepalive(&ours).unwrap());
+    }
+
+    #[test]
+    fn errors_are_sorted_by_whose_they_are() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert!(matches!(
+                ConnectError::from(errno),
+                ConnectError::Resources(_)
+            ));
+        }
+        for errno in [
+            Errno::HOSTUNREACH,
+            Errno::NETUNREACH,
+            Errno::ADDRNOTAVAIL,
+            Errno::ACCESS,
+        ] {
+            assert!(matches!(ConnectError::from(errno), ConnectError::Failed(_)));
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The listening side: bind, listen, accept, and what each error of accept means.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
+
+use super::set_stream_options;
+
+/// The kernel lowers the backlog to net.core.somaxconn; std's own 128 overflows in a burst.
+const BACKLOG: i32 = i32::MAX;
+
+/// An address that is taken but not open yet: clients are refused until [`Bound::listen`].
+#[derive(Debug)]
+pub struct Bound {
+    socket: OwnedFd,
+}
+
+impl Bound {
+    /// Takes `address`. With `dual_stack`, an IPv6 socket takes IPv4 clients too; on a machine
+    /// without IPv6 it becomes an IPv4 socket.
+    ///
+    /// # Errors
+    ///
+    /// What socket(2) and bind(2) give: in use, no permission, no such address.
+    pub fn new(address: SocketAddr, dual_stack: bool) -> io::Result<Bound> {
+        match Bound::open(address, dual_stack) {
+            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if dual_stack => Ok(Bound::open(
+                (Ipv4Addr::UNSPECIFIED, address.port()).into(),
+                false,
+            )?),
+            result => Ok(result?),
+        }
+    }
+
+    fn open(address: SocketAddr, dual_stack: bool) -> rustix::io::Result<Bound> {
+        let socket = net::socket_with(
+            AddressFamily::of(address),
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        // A restart must not wait for the old connections' TIME_WAIT; two listeners still can't
+        // share the address.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        if address.is_ipv6() {
+            sockopt::set_ipv6_v6only(&socket, !dual_stack)?;
+        }
+        set_stream_options(&socket)?;
+        net::bind(&socket, &address)?;
+        Ok(Bound { socket })
+    }
+
+    /// Opens the address for clients.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` when another process began to listen in the meantime.
+    pub fn listen(self) -> io::Result<TcpListener> {
+        net::listen(&self.socket, BACKLOG)?;
+        Ok(TcpListener::from(self.socket))
+    }
+}
+
+/// The address family of an address.
+pub(super) trait Family {
+    /// `INET` or `INET6`.
+    fn of(address: SocketAddr) -> AddressFamily;
+}
+
+impl Family for AddressFamily {
+    fn of(address: SocketAddr) -> AddressFamily {
+        if address.is_ipv4() {
+            AddressFamily::INET
+        } else {
+            AddressFamily::INET6
+        }
+    }
+}
+
+/// What an error of accept asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcceptError {
+    /// This client is gone, or a signal came: accept the next one at once.
+    Again,
+    /// Something is used up. Trying again at once would spin: pause, and say what would help.
+    Pause(&'static str),
+    /// The listener was shut down.
+    Closed,
+}
+
+/// Waits for the next client. The address of an IPv4 client of an IPv6 socket is given as IPv4.
+///
+/// # Errors
+///
+/// What accept(2) gives; [`accept_error`] sorts it.
+pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (client, address) = listener.accept()?;
+    Ok((
+        client,
+        SocketAddr::new(address.ip().to_canonical(), address.port()),
+    ))
+}
+
+/// Sorts the errors of accept(2). Those of the new connection's own network come out of accept on
+/// Linux (its manual lists them) and concern that client only.
+pub fn accept_error(error: &io::Error) -> AcceptError {
+    match Errno::from_io_error(error) {
+        Some(Errno::INVAL) => AcceptError::Closed,
+        Some(Errno::MFILE) => {
+            AcceptError::Pause("raise ulimit -n (LimitNOFILE=) or lower limits.max_connections")
+        }
+        Some(Errno::NFILE) => AcceptError::Pause("raise sysctl fs.file-max"),
+        Some(Errno::NOBUFS | Errno::NOMEM) => {
+            AcceptError::Pause("free memory, or raise sysctl net.ipv4.tcp_mem")
+        }
+        Some(
+            Errno::INTR
+            | Errno::CONNABORTED
+            | Errno::NETDOWN
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::HOSTDOWN
+            | Errno::NONET
+            | Errno::HOSTUNREACH
+            | Errno::OPNOTSUPP
+            | Errno::NETUNREACH,
+        ) => AcceptError::Again,
+        _ => {
+            AcceptError::Pause("this error is not expected here; the listener goes on all the same")
+        }
+    }
+}
+
+/// Ends a listener: a thread blocked in [`accept`] wakes, which closing the descriptor would not
+/// do, and clients still in the backlog are reset.
+pub fn shut_down(listener: &TcpListener) {
+    // It fails only if the listener is not listening any more.
+    let _ = net::shutdown(listener, Shutdown::Both);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv6Addr;
+
+    fn listen(address: SocketAddr, dual_stack: bool) -> TcpListener {
+        Bound::new(address, dual_stack).unwrap().listen().unwrap()
+    }
+
+    #[test]
+    fn an_address_is_refused_until_it_listens() {
+        let bound = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false).unwrap();
+        let address: SocketAddr = rustix::net::getsockname(&bound.socket)
+            .unwrap()
+            .try_into()
+            .unwrap();
+        let early = super::super::connect::tests::plain(address);
+        assert_eq!(early.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let listener = bound.listen().unwrap();
+        assert!(super::super::connect::tests::plain(listener.local_addr().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_dual_stack_listener_shows_ipv4_clients_as_ipv4() {
+        let listener = listen((Ipv6Addr::UNSPECIFIED, 0).into(), true);
+        let port = listener.local_addr().unwrap().port();
+        let _client =
+            super::super::connect::tests::plain((Ipv4Addr::LOCALHOST, port).into()).unwrap();
+        assert_eq!(accept(&listener).unwrap().1.ip(), Ipv4Addr::LOCALHOST);
+    }
+
+    #[test]
+    fn accepted_connections_inherit_the_options() {
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
+        let _client = super::super::connect::tests::plain(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = accept(&listener).unwrap();
+        assert!(sockopt::tcp_nodelay(&accepted).unwrap());
+        assert!(sockopt::socket_keepalive(&accepted).unwrap());
+        assert_eq!(
+            sockopt::tcp_keepidle(&accepted).unwrap(),
+            KEEPALIVE_IDLE_SEEN
+        );
+        assert!(sockopt::socket_oobinline(&accepted).unwrap());
+    }
+    const KEEPALIVE_IDLE_SEEN: std::time::Duration = super::super::KEEPALIVE_IDLE;
+
+    #[test]
+    fn shutting_down_wakes_a_blocked_accept() {
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
+        std::thread::scope(|scope| {
+            let blocked = std::thread::Builder::new()
+                .spawn_scoped(scope, || accept(&listener))
+                .unwrap();
+            shut_down(&listener);
+            let error = blocked.join().unwrap().unwrap_err();
+            assert_eq!(accept_error(&error), AcceptError::Closed);
+        });
+    }
+
+    #[test]
+    fn no_error_of_accept_ends_the_listener_but_its_own_end() {
+        for errno in 1..134 {
+            let error = io::Error::from_raw_os_error(errno);
+            assert_eq!(
+                accept_error(&error) == AcceptError::Closed,
+                errno == Errno::INVAL.raw_os_error(),
+                "{error}"
+            );
+        }
+        let full = io::Error::from_raw_os_error(Errno::MFILE.raw_os_error());
+        assert!(
+            matches!(accept_error(&full), AcceptError::Pause(advice) if advice.contains("ulimit -n"))
+        );
+    }
+
+    #[test]
+    fn a_taken_address_is_an_error() {
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
+        let again = Bound::new(listener.local_addr().unwrap(), false);
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

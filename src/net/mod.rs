@@ -1,0 +1,31 @@
+//! Sockets, and no policy: listening, connecting, copying, resetting. Nothing here knows of pools,
+//! sessions or the log; leaves return what happened.
+
+pub mod abort;
+pub mod connect;
+pub mod listener;
+pub mod relay;
+pub mod resolve;
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::io;
+use rustix::net::sockopt;
+
+/// Silence after which the kernel asks whether the peer still lives. The kernel's own two hours
+/// outlast every firewall's memory; nine unanswered probes 75 s apart then end the connection.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+
+/// Sets what every connection has. A connection inherits it from the socket that listens, so for
+/// clients it is set once, and for backends once each.
+fn set_stream_options(socket: impl AsFd) -> io::Result<()> {
+    let socket = socket.as_fd();
+    // Small writes go out at once: holding them back is for whoever wrote them to decide.
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
+    // An urgent byte stays in its place in the stream instead of being taken out of it, where a
+    // plain copy would lose it (RFC 6093, section 3.1, calls this the only reliable way).
+    sockopt::set_socket_oobinline(socket, true)
+}

@@ -1,0 +1,105 @@
+//! `least_connections`: the backend with the fewest sessions for its weight.
+//!
+//! It looks at every backend for every session. That is exact and costs O(members); where that is
+//! too much, `power_of_two` comes close in O(1).
+
+use super::load::Load;
+use super::{Choice, Pick, Policy};
+
+/// Fewest sessions for the weight.
+pub static POLICY: Policy = Policy {
+    name: "least_connections",
+    summary: "the backend with the fewest sessions for its weight",
+    pick,
+};
+
+fn pick(choice: &Choice<'_>) -> Option<Pick> {
+    let members = choice.rotation.members();
+    // The first of equals wins, so each ticket begins one further and equals take turns.
+    let start = choice.ticket.checked_rem(members.len() as u64)?;
+    let (before, after) = members.split_at(start as usize);
+    after
+        .iter()
+        .chain(before)
+        .filter(|member| choice.is_untried(member.backend))
+        .map(|&member| Load::of(member, choice))
+        .reduce(Load::lesser)
+        .map(Pick::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Scene;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Weights, active sessions, tried, and who is picked.
+    type Case<'a> = (&'a [u32], &'a [u32], &'a [usize], usize);
+
+    /// Choices that can be checked by eye.
+    #[test]
+    fn picks_the_least_loaded() {
+        let cases: &[Case<'_>] = &[
+            (&[1, 1, 1], &[2, 1, 2], &[], 1),
+            (&[1, 1, 1], &[2, 1, 2], &[1, 0], 2),
+            (&[1, 4, 2], &[0, 0, 0], &[], 1), // idle: the heaviest
+            (&[1, 4], &[0, 3], &[], 0),       // 1/1 and 4/4 are equal: the first from the ticket
+            (&[1, 4], &[0, 4], &[], 0),
+            (&[1, 4], &[0, 2], &[], 1),
+        ];
+        for &(weights, active, tried, expected) in cases {
+            let pick = Scene::new(weights)
+                .active(active)
+                .tried(tried)
+                .pick(&POLICY, 0, 0);
+            assert_eq!(
+                pick,
+                Some(Pick {
+                    backend: expected,
+                    seen: Some(active[expected])
+                })
+            );
+        }
+    }
+
+    /// Equals take turns, one by one, those in the rotation only.
+    #[test]
+    fn ties_rotate() {
+        assert_eq!(Scene::new(&[1; 3]).picks(&POLICY, 6), [0, 1, 2, 0, 1, 2]);
+        assert_eq!(
+            Scene::with_down(&[1; 3], &[1]).picks(&POLICY, 4),
+            [0, 2, 0, 2]
+        );
+    }
+
+    /// Sessions that stay fill the backends in proportion to their weights.
+    #[test]
+    fn fills_by_weight() {
+        let mut scene = Scene::new(&[5, 1, 2]);
+        for ticket in 0..80 {
+            let pick = scene.pick(&POLICY, ticket, 0).expect("someone is in");
+            scene.active[pick.backend] += 1;
+        }
+        assert_eq!(scene.active, [50, 10, 20]);
+    }
+
+    proptest! {
+        #![proptest_config(crate::policy::proptest_config())]
+
+        /// No untried backend has less load, counting the session to come, than the one picked.
+        #[test]
+        fn nobody_has_less(
+            backends in prop::collection::vec((1_u32..9, 0_u32..20), 1..10),
+            tried in prop::collection::vec(0_usize..10, 0..6),
+            ticket in any::<u64>(),
+        ) {
+            let (weights, active): (Vec<u32>, Vec<u32>) = backends.into_iter().unzip();
+            let scene = Scene::new(&weights).active(&active).tried(&tried);
+            let load = |b: usize| f64::from(active[b] + 1) / f64::from(weights[b]);
+            if let Some(pick) = scene.pick(&POLICY, ticket, 0) {
+                let least = scene.candidates().into_iter().map(load).fold(f64::INFINITY, f64::min);
+                prop_assert_eq!(load(pick.backend), least);
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! How busy a backend is for its weight: what the policies that count sessions compare.
+
+use super::rotation::Member;
+use super::{Choice, Pick};
+
+/// A member, and the sessions that it held when we looked.
+///
+/// The count is read once. It moves while we decide, and a choice must rest on the same number
+/// that [`Pick::seen`] reports.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    member: Member,
+    active: u32,
+}
+
+impl Load {
+    /// Looks at a member.
+    pub(super) fn of(member: Member, choice: &Choice<'_>) -> Load {
+        Load {
+            member,
+            active: (choice.active)(member.backend),
+        }
+    }
+
+    /// The lesser of two loads; this one if they are equal.
+    pub(super) fn lesser(self, other: Load) -> Load {
+        if other.is_less_than(self) {
+            other
+        } else {
+            self
+        }
+    }
+
+    /// Whether one more session here makes less load, (active + 1) / weight, than one more there.
+    ///
+    /// The session to come is counted so that among idle backends the heavier goes first. Both
+    /// sides are multiplied by both weights: 2^32 · (2^32 - 1) is the most, and fits.
+    fn is_less_than(self, other: Load) -> bool {
+        let scaled =
+            |load: Load, by: Load| (u64::from(load.active) + 1) * u64::from(by.member.weight);
+        scaled(self, other) < scaled(other, self)
+    }
+}
+
+impl From<Load> for Pick {
+    fn from(load: Load) -> Pick {
+        Pick {
+            backend: load.member.backend,
+            seen: Some(load.active),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Loads compare as the fractions that they stand for, up to the largest numbers there are.
+    #[test]
+    fn compares_fractions_exactly() {
+        const MAX: u32 = u32::MAX;
+        let cases = [
+            // (active, weight) on either side, and whether the left is less.
+            ((0, 1), (0, 1), false),
+            ((0, 2), (0, 1), true),
+            ((1, 2), (0, 1), false),
+            ((1, 3), (0, 1), true),
+            ((2, 1), (3, 1), true),
+            ((MAX, MAX), (MAX - 1, MAX), false),
+            ((MAX - 1, MAX), (MAX, MAX), true),
+            ((MAX, MAX), (MAX, MAX - 1), true),
+            ((MAX, 1), (0, MAX), false),
+        ];
+        for ((a, v), (b, w), expected) in cases {
+            let left = Load {
+                member: Member {
+                    backend: 0,
+                    weight: v,
+                },
+                active: a,
+            };
+            let right = Load {
+                member: Member {
+                    backend: 1,
+                    weight: w,
+                },
+                active: b,
+            };
+            assert_eq!(left.is_less_than(right), expected, "{a}/{v} < {b}/{w}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! When a session has been silent for too long. PURE.
+//!
+//! "Silent" means that no byte moves in either direction: a download is not idle because the
+//! client says nothing. Bytes also move when evener copies none, as long as the kernel still
+//! delivers what it was given; a slow reader with a full socket buffer is slow, not idle. So
+//! before a session is called silent, the kernel is asked.
+
+use std::time::Duration;
+
+/// What the reaper remembers of one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    moved: u64,
+    acknowledged: Option<u64>,
+    since: Duration,
+}
+
+/// What the kernel still has to deliver for a session, asked for only when nothing moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outstanding {
+    /// Nothing: both peers have acknowledged all that was written.
+    Nothing,
+    /// Something; so many bytes were acknowledged so far, in all.
+    Acknowledged(u64),
+}
+
+impl Watch {
+    /// Begins to watch a session at `now`.
+    pub fn new(now: Duration) -> Watch {
+        Watch {
+            moved: 0,
+            acknowledged: None,
+            since: now,
+        }
+    }
+
+    /// Looks at the session at `now`: `moved` bytes were copied so far. True: silent for `timeout`.
+    /// `outstanding` is called only when nothing was copied for that long.
+    pub fn is_silent(
+        &mut self,
+        now: Duration,
+        moved: u64,
+        timeout: Duration,
+        outstanding: impl FnOnce() -> Outstanding,
+    ) -> bool {
+        if moved != self.moved {
+            *self = Watch {
+                moved,
+                acknowledged: None,
+                since: now,
+            };
+            return false;
+        }
+        if now.saturating_sub(self.since) < timeout {
+            return false;
+        }
+        match outstanding() {
+            Outstanding::Nothing => true,
+            Outstanding::Acknowledged(bytes) if self.acknowledged == Some(bytes) => true,
+            Outstanding::Acknowledged(bytes) => {
+                self.acknowledged = Some(bytes);
+                self.since = now;
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Whether a session is silent at each of the given moments, each with its bytes.
+    fn run(looks: &[(u64, u64, Outstanding)]) -> Vec<bool> {
+        let mut watch = Watch::new(at(0));
+        looks
+            .iter()
+            .map(|(now, moved, out)| watch.is_silent(at(*now), *moved, TIMEOUT, || *out))
+            .collect()
+    }
+
+    #[test]
+    fn silence_is_counted_from_the_last_byte_in_either_direction() {
+        use Outstanding::Nothing;
+        let looks = [(5, 1, Nothing), (14, 1, Nothing), (15, 1, Nothing)];
+        assert_eq!(run(&looks), [false, false, true]);
+    }
+
+    #[test]
+    fn a_byte_just_before_the_end_starts_anew() {
+        use Outstanding::Nothing;
+        assert_eq!(
+            run(&[(9, 0, Nothing), (10, 1, Nothing), (19, 1, Nothing)]),
+            [false; 3]
+        );
+    }
+
+    #[test]
+    fn a_slow_reader_is_not_silent_and_a_stopped_one_is() {
+        use Outstanding::Acknowledged;
+        let slow = [
+            (10, 0, Acknowledged(1)),
+            (20, 0, Acknowledged(2)),
+            (30, 0, Acknowledged(3)),
+        ];
+        assert_eq!(run(&slow), [false; 3]);
+        let stopped = [
+            (10, 0, Acknowledged(1)),
+            (19, 0, Acknowledged(1)),
+            (20, 0, Acknowledged(1)),
+        ];
+        assert_eq!(run(&stopped), [false, false, true]);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_ends_nothing() {
+        assert_eq!(run(&[(0, 0, Outstanding::Nothing); 3]), [false; 3]);
+    }
+}

@@ -1,0 +1,94 @@
+//! The reaper: one thread that ends sessions in which nothing moves any more.
+//!
+//! The threads of a session block in read and write and look at no clock; this one does it for
+//! all. It compares the byte counters of each session with what it saw last time, a few times per
+//! timeout, so a session ends between one and about 1.1 timeouts (and never more than a second) after its last byte.
+//! A timeout on each socket (SO_RCVTIMEO) would not do: a one-way download is silent in one direction.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::config::Timeouts;
+use crate::events::EndReason;
+use crate::net::abort;
+use crate::policy::idle::{Outstanding, Watch};
+use crate::registry::{Live, Registry};
+
+/// Looks at all sessions again and again until `stop` is disconnected.
+pub fn run(
+    timeouts: &Timeouts,
+    registry: &Arc<Registry<Watch>>,
+    epoch: Instant,
+    stop: &Receiver<Infallible>,
+) {
+    let Some(shortest) = [timeouts.idle, timeouts.half_close]
+        .into_iter()
+        .flatten()
+        .min()
+    else {
+        return;
+    };
+    let tick = (shortest / 20).clamp(Duration::from_millis(5), Duration::from_millis(500));
+    while stop.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
+        let now = epoch.elapsed();
+        let silent = registry.select(|live, watch| is_silent(timeouts, live, watch, now));
+        for live in silent {
+            end(&live);
+        }
+    }
+}
+
+fn is_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration) -> bool {
+    // Still connecting: the connect timeout counts.
+    if live.backend().is_none() {
+        return false;
+    }
+    let timeout = if live.half_closed.is_raised() {
+        timeouts.half_close
+    } else {
+        timeouts.idle
+    };
+    let moved = live.bytes_in.get() + live.bytes_out.get();
+    timeout.is_some_and(|timeout| watch.is_silent(now, moved, timeout, || outstanding(live)))
+}
+
+/// Asks the kernel what it still has to deliver to the two peers.
+fn outstanding(live: &Live) -> Outstanding {
+    let infos = [Some(&live.client), live.backend()]
+        .into_iter()
+        .flatten()
+        .filter_map(|peer| evener_sys::tcp_info(&peer.stream).ok());
+    let (delivered, acknowledged) = infos.fold((true, 0), |(delivered, acknowledged), info| {
+        (
+            delivered && info.is_delivered(),
+            acknowledged + info.acknowledged_bytes,
+        )
+    });
+    if delivered {
+        Outstanding::Nothing
+    } else {
+        Outstanding::Acknowledged(acknowledged)
+    }
+}
+
+/// Ends a silent session: in order when all was delivered, and by a reset when a peer does not
+/// take what it was sent, since the kernel would hold on to those bytes for minutes.
+fn end(live: &Live) {
+    let reason = if live.half_closed.is_raised() {
+        EndReason::HalfCloseTimeout
+    } else {
+        EndReason::IdleTimeout
+    };
+    live.set_cause(reason);
+    if outstanding(live) == Outstanding::Nothing {
+        for peer in [Some(&live.client), live.backend()].into_iter().flatten() {
+            peer.fin_sent.raise();
+            abort::finish(&peer.stream);
+        }
+    } else {
+        live.abort();
+    }
+}

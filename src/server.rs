@@ -1,0 +1,448 @@
+//! Start and shutdown: builds everything from the config, owns every thread, ends them in order.
+//!
+//! | thread | blocks in | ends because |
+//! | --- | --- | --- |
+//! | listener, one per address | `accept`, or the gate when full | the gate is closed and the socket shut down |
+//! | session and return thread, two per session | `read` and `write` | both sides have ended, or were reset |
+//! | health | a channel | the stop channel is disconnected |
+//! | probe, one per probe in flight | `connect` | its timeout |
+//! | reaper | a channel, with a timeout | the stop channel is disconnected |
+//! | log | a channel | every sender is gone |
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select};
+
+use crate::acceptor::Acceptor;
+use crate::config::{self, Config};
+use crate::events::Event;
+use crate::health::{Checker, Target};
+use crate::limits::Capacity;
+use crate::log::Log;
+use crate::net::listener::{self, Bound};
+use crate::net::resolve;
+use crate::policy::health::{Health, is_probed};
+use crate::policy::idle::Watch;
+use crate::pool::{Backend, Pool};
+use crate::reaper;
+use crate::registry::Registry;
+use crate::session::Context;
+use crate::sync::{Gate, Ticket};
+use crate::threads::{self, Threads};
+
+/// Why evener could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address can't be listened on.
+    Bind {
+        /// The address as written.
+        address: String,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A backend's name has no address.
+    Resolve {
+        /// The backend's name in the config.
+        backend: String,
+        /// What the resolver said.
+        error: io::Error,
+    },
+    /// A signal came before the listeners were open.
+    Interrupted,
+    /// A thread of evener's own was refused.
+    Thread(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Bind { address, error } => {
+                write!(f, "can't listen on {address}: {error}; ")?;
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        write!(
+                            f,
+                            "another program listens there: end it, or choose another address"
+                        )
+                    }
+                    io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        "ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in the unit file)"
+                    ),
+                    io::ErrorKind::AddrNotAvailable => {
+                        write!(f, "no interface of this machine has that address")
+                    }
+                    _ => write!(f, "choose another address"),
+                }
+            }
+            StartError::Resolve { backend, error } => write!(
+                f,
+                "can't find the address of backend {backend}: {error}; \
+                 check the name and the system's resolver, or write an IP address"
+            ),
+            StartError::Interrupted => {
+                write!(f, "interrupted before the first health check was done")
+            }
+            StartError::Thread(error) => {
+                write!(
+                    f,
+                    "the system refuses a thread: {error}; raise ulimit -u or TasksMax="
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running balancer.
+#[derive(Debug)]
+pub struct Server {
+    log: Log,
+    shutdown: config::Shutdown,
+    threads: Threads,
+    registry: Arc<Registry<Watch>>,
+    gates: Vec<Arc<Gate>>,
+    /// Disconnected when the gates are closed and the last session has ended.
+    drained: Receiver<Infallible>,
+    listeners: Vec<Arc<TcpListener>>,
+    acceptors: Vec<JoinHandle<()>>,
+    /// The health thread and the reaper; dropping `stop` ends them.
+    services: Vec<JoinHandle<()>>,
+    stop: Sender<Infallible>,
+}
+
+/// How the shutdown went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// In order: every session ended, by itself or at the deadline.
+    Clean,
+    /// A second signal cut it short.
+    Forced,
+}
+
+impl Server {
+    /// Takes the addresses, starts the threads, waits for the first round of probes, and opens. A
+    /// message on `signals` breaks the start off.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(config: &Config, log: &Log, signals: &Receiver<()>) -> Result<Server, StartError> {
+        let pools = build_pools(config)?;
+        let bound = bind_all(config)?;
+        let capacity = Arc::new(Capacity::new(config.limits.max_connections));
+        let ceiling = capacity.ceiling_at_start();
+        log.send(Event::Room {
+            ceiling,
+            configured: config.limits.max_connections,
+        });
+        let (gate, drained) = Gate::new(capacity.allowed());
+        let (stop, stopped) = crossbeam_channel::bounded(0);
+        let mut server = Server {
+            log: log.clone(),
+            shutdown: config.shutdown.clone(),
+            threads: Threads::default(),
+            registry: Arc::default(),
+            gates: vec![gate],
+            drained,
+            listeners: Vec::new(),
+            acceptors: Vec::new(),
+            services: Vec::new(),
+            stop,
+        };
+        let opened = server
+            .start_services(config, &pools, &stopped, signals)
+            .and_then(|epoch| server.open(config, &pools, bound, &capacity, epoch));
+        match opened {
+            Ok(()) => Ok(server),
+            Err(error) => {
+                server.close();
+                server.registry.abort_all();
+                server.end();
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts the health thread and the reaper, and waits for the first probe of each backend.
+    fn start_services(
+        &mut self,
+        config: &Config,
+        pools: &[(Arc<Pool>, &config::Pool)],
+        stopped: &Receiver<Infallible>,
+        signals: &Receiver<()>,
+    ) -> Result<Instant, StartError> {
+        let epoch = Instant::now();
+        let (timeouts, registry, stop) = (
+            config.timeouts.clone(),
+            Arc::clone(&self.registry),
+            stopped.clone(),
+        );
+        self.services.push(
+            threads::spawn("reaper", move || {
+                reaper::run(&timeouts, &registry, epoch, &stop)
+            })
+            .map_err(StartError::Thread)?,
+        );
+
+        let targets = targets(pools);
+        let patience = targets
+            .iter()
+            .map(Target::timeout)
+            .max()
+            .unwrap_or_default()
+            + FIRST_ROUND_SLACK;
+        if !targets.is_empty() {
+            self.log.send(Event::HealthCheckStarting);
+        }
+        let (first_round, first_round_done) = crossbeam_channel::bounded(0);
+        let checker = Checker::new(
+            targets,
+            self.threads.clone(),
+            self.log.clone(),
+            seed(),
+            first_round,
+        )
+        .map_err(StartError::Thread)?;
+        let stop = stopped.clone();
+        self.services.push(
+            threads::spawn("health", move || checker.run(&stop)).map_err(StartError::Thread)?,
+        );
+        select! {
+            recv(first_round_done) -> _ => Ok(epoch),
+            recv(signals) -> _ => Err(StartError::Interrupted),
+            // What has no result by then has no sessions either, until it has one.
+            default(patience) => Ok(epoch),
+        }
+    }
+
+    /// Opens every listener and starts its thread.
+    fn open(
+        &mut self,
+        config: &Config,
+        pools: &[(Arc<Pool>, &config::Pool)],
+        bound: Vec<(&config::Listener, &config::Bind, Bound)>,
+        capacity: &Arc<Capacity>,
+        epoch: Instant,
+    ) -> Result<(), StartError> {
+        let ids = Arc::new(Ticket::default());
+        let mut gates_by_listener: HashMap<&str, Arc<Gate>> = HashMap::new();
+        for (listener, bind, bound) in bound {
+            // The config has checked that the pool is there.
+            let Some((pool, _)) = pools.iter().find(|(_, pool)| pool.name == listener.pool) else {
+                continue;
+            };
+            let socket = bound.listen().map_err(|error| bind_error(bind, error))?;
+            let socket = Arc::new(socket);
+            let listener_gate = listener.max_connections.map(|limit| {
+                let gate = gates_by_listener
+                    .entry(&listener.name)
+                    .or_insert_with(|| Gate::new(limit).0);
+                self.gates.push(Arc::clone(gate));
+                Arc::clone(gate)
+            });
+            let context = Arc::new(Context {
+                listener: listener.name.as_str().into(),
+                pool: Arc::clone(pool),
+                timeouts: config.timeouts.clone(),
+                log: self.log.clone(),
+                registry: Arc::clone(&self.registry),
+                ids: Arc::clone(&ids),
+                epoch,
+            });
+            let acceptor = Acceptor {
+                context,
+                listener: Arc::clone(&socket),
+                process_gate: Arc::clone(&self.gates[0]),
+                listener_gate,
+                capacity: Arc::clone(capacity),
+                threads: self.threads.clone(),
+            };
+            let name = format!("listen {}", listener.name);
+            let address = shown_address(bind, &socket);
+            self.listeners.push(socket);
+            self.acceptors
+                .push(threads::spawn(&name, move || acceptor.run()).map_err(StartError::Thread)?);
+            self.log.send(Event::Listening { address });
+        }
+        Ok(())
+    }
+
+    /// Ends in order: no new sessions, those that run may end by themselves until the deadline, the
+    /// rest is aborted. A further message on `signals` cuts every wait short.
+    pub fn shut_down(mut self, signals: &Receiver<()>) -> Shutdown {
+        let timeout = self.shutdown.drain_timeout;
+        let delay = self.shutdown.pre_stop_delay;
+        let (sessions, _) = self.gates[0].occupancy();
+        self.log.send(Event::Draining {
+            sessions,
+            timeout: timeout.map(|timeout| timeout + delay),
+        });
+        let mut forced = false;
+        if !delay.is_zero() {
+            select! {
+                recv(signals) -> _ => forced = true,
+                default(delay) => {}
+            }
+        }
+        self.close();
+        if !forced {
+            let deadline = timeout.map_or_else(never, crossbeam_channel::after);
+            select! {
+                recv(self.drained) -> _ => {
+                    self.end();
+                    return Shutdown::Clean;
+                }
+                recv(signals) -> _ => forced = true,
+                recv(deadline) -> _ => {}
+            }
+        }
+        let sessions = self.registry.abort_all();
+        self.log.send(Event::Aborted {
+            sessions,
+            by_signal: forced,
+        });
+        // A reset wakes every session's threads; were one stuck all the same, the process would
+        // still end, without joining it.
+        if self.drained.recv_timeout(ABORT_PATIENCE) == Err(RecvTimeoutError::Disconnected) {
+            self.end();
+        }
+        if forced {
+            Shutdown::Forced
+        } else {
+            Shutdown::Clean
+        }
+    }
+
+    /// Lets no new client in: closes the gates, ends the listeners and joins their threads.
+    fn close(&mut self) {
+        for gate in &self.gates {
+            gate.close();
+        }
+        for listener in self.listeners.drain(..) {
+            listener::shut_down(&listener);
+        }
+        join(self.acceptors.drain(..));
+    }
+
+    /// Ends and joins what is left, when there are no sessions any more.
+    fn end(self) {
+        drop(self.stop);
+        join(self.services);
+        self.threads.shut_down();
+        self.log.send(Event::Stopped);
+    }
+}
+
+/// A little more than the longest probe takes, for threads that are slow to start.
+const FIRST_ROUND_SLACK: Duration = Duration::from_secs(1);
+
+/// How long an aborted session may take to end.
+const ABORT_PATIENCE: Duration = Duration::from_secs(5);
+
+fn join(handles: impl IntoIterator<Item = JoinHandle<()>>) {
+    for handle in handles {
+        // A panic in it was reported by the panic hook when it happened.
+        let _ = handle.join();
+    }
+}
+
+/// A different start of the random sequences in each process, from std's own source of randomness.
+fn seed() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+/// Takes every address, so that one that can't be had is an error before anything is started.
+fn bind_all(config: &Config) -> Result<Vec<(&config::Listener, &config::Bind, Bound)>, StartError> {
+    let binds = config
+        .listeners
+        .iter()
+        .flat_map(|listener| listener.bind.iter().map(move |bind| (listener, bind)));
+    binds
+        .map(
+            |(listener, bind)| match Bound::new(bind.address, bind.dual_stack) {
+                Ok(bound) => Ok((listener, bind, bound)),
+                Err(error) => Err(bind_error(bind, error)),
+            },
+        )
+        .collect()
+}
+
+fn bind_error(bind: &config::Bind, error: io::Error) -> StartError {
+    StartError::Bind {
+        address: bind.text.clone(),
+        error,
+    }
+}
+
+/// The address as it was written, or the real one where the OS chose the port.
+fn shown_address(bind: &config::Bind, socket: &TcpListener) -> String {
+    match socket.local_addr() {
+        Ok(address) if bind.address.port() == 0 => address.to_string(),
+        _ => bind.text.clone(),
+    }
+}
+
+/// Builds the pools, with every address that a backend's name stands for.
+fn build_pools(config: &Config) -> Result<Vec<(Arc<Pool>, &config::Pool)>, StartError> {
+    let mut pools = Vec::new();
+    for pool in &config.pools {
+        let health = if pool.health_check.is_some() {
+            Health::Starting
+        } else {
+            Health::Up
+        };
+        let mut backends = Vec::new();
+        for backend in &pool.backends {
+            let addresses =
+                resolve::resolve(&backend.address).map_err(|error| StartError::Resolve {
+                    backend: backend.name.clone(),
+                    error,
+                })?;
+            for address in &addresses {
+                let name = match addresses.len() {
+                    1 => backend.name.clone(),
+                    _ => format!("{}/{}", backend.name, address.ip()),
+                };
+                backends.push(Arc::new(Backend::new(
+                    &name,
+                    *address,
+                    backend.weight,
+                    backend.state,
+                    health,
+                )));
+            }
+        }
+        let built = Pool::new(pool, backends, seed());
+        built.publish();
+        pools.push((Arc::new(built), pool));
+    }
+    Ok(pools)
+}
+
+/// Every backend that is probed.
+fn targets(pools: &[(Arc<Pool>, &config::Pool)]) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for (pool, config) in pools {
+        let Some(check) = &config.health_check else {
+            continue;
+        };
+        let probed = pool
+            .backends
+            .iter()
+            .filter(|backend| is_probed(backend.admin));
+        targets.extend(
+            probed.map(|backend| Target::new(Arc::clone(pool), Arc::clone(backend), check.clone())),
+        );
+    }
+    targets
+}

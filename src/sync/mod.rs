@@ -1,0 +1,268 @@
+//! Locks and atomics: the only place that names `std::sync::atomic` or `parking_lot`.
+//!
+//! The rest of the program shares memory through the small types below, each of which does one
+//! thing and has one ordering argument. Read this file before any other use of an atomic.
+//!
+//! # The ordering table
+//!
+//! `Relaxed` promises that each single atomic is consistent by itself: no increment is lost, and
+//! everybody sees its values in one order. It promises nothing about *other* memory. So the
+//! question for each row is: does the reader, because of the value it saw, go on to touch memory
+//! that the writer wrote before? If not, `Relaxed` is enough. If so, the writer needs `Release`
+//! and the reader `Acquire`, and the row names the partner.
+//!
+//! | atomic | who writes | who reads | ordering | why that is enough |
+//! | --- | --- | --- | --- | --- |
+//! | [`Ticket`] | every pick, `fetch_add` | the same call | Relaxed | the number only chooses a slot; the slots come from a [`Published`] rotation, whose lock orders them |
+//! | [`Counter`] | many threads, `fetch_add` | log, admin | Relaxed | a statistic: nothing is read because of it |
+//! | [`Active`] | claim: `compare_exchange` or `fetch_add`; end of a lease: `fetch_sub` | balancing policies | Relaxed | a load estimate; the claim's compare-exchange is atomic in any ordering, and the backend it belongs to never moves or dies under a lease (it is held by an `Arc`) |
+//! | [`Progress`] | one thread, load + store | the reaper | Relaxed | a single writer can't lose an update; the reaper only compares it with its own last reading |
+//! | [`Cause`] | first of several, `compare_exchange` | the session thread at the end, the reaper | Relaxed | the value is all there is to know; the join of the return thread orders the last read |
+//! | [`Flag`] | one thread, store | others | Relaxed | a hint that is looked at again later; no other memory is read because of it |
+//!
+//! No `SeqCst` anywhere: it would be needed where two threads each write one atomic and then read
+//! the *other's*, and no such pair exists here. Waiting is never built from these atomics: a thread
+//! that has to wait uses a [`Gate`], a [`Handover`], a channel, or blocks in a system call.
+
+mod gate;
+mod handover;
+
+pub use gate::{Closed, Gate, Permit};
+pub use handover::Handover;
+pub use parking_lot::{Condvar, Mutex, RwLock};
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
+
+/// Numbers handed out one by one: no two calls get the same one.
+///
+/// Written and read by whoever takes a ticket. `fetch_add` and not load-then-store: two threads
+/// that load the same value would both get it, and two sessions would land on one backend.
+#[derive(Debug, Default)]
+pub struct Ticket(AtomicU64);
+
+impl Ticket {
+    /// The next number, from 0; wraps after 2^64.
+    pub fn take(&self) -> u64 {
+        self.0.fetch_add(1, Relaxed)
+    }
+}
+
+/// A count of events that only grows. Written by many threads, read by log and admin.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn increment(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// How many so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// How many so far, and starts again at 0; no event is lost in between.
+    pub fn take(&self) -> u64 {
+        self.0.swap(0, Relaxed)
+    }
+}
+
+/// How many sessions hold a backend now. Written by claims and by the end of leases, read by the
+/// policies.
+#[derive(Debug, Default)]
+pub struct Active(AtomicU32);
+
+impl Active {
+    /// How many now; it may be different by the time the caller acts on it.
+    pub fn get(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+
+    /// One more, whatever the count is.
+    pub fn claim(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// One more if the count is still `seen`; otherwise nothing happens and the choice that rested
+    /// on `seen` has to be made again.
+    ///
+    /// This is what keeps a burst of clients from landing on one backend: reading the counts and
+    /// adding to one of them are a single step, because the step fails when the count has moved.
+    pub fn claim_if(&self, seen: u32) -> bool {
+        self.0
+            .compare_exchange(seen, seen + 1, Relaxed, Relaxed)
+            .is_ok()
+    }
+
+    /// One less. Called once for each claim, by the lease.
+    pub fn release(&self) {
+        let before = self.0.fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "a lease was released twice");
+    }
+}
+
+/// How far a thread has come, in bytes. Written by that one thread, read by the reaper and the log.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU64);
+
+impl Progress {
+    /// Adds `bytes`. Only ever called by the one owning thread, which is why a load and a store do:
+    /// they cost less than a `fetch_add`, whose bus lock guards against a second writer.
+    pub fn add(&self, bytes: u64) {
+        self.0.store(self.0.load(Relaxed) + bytes, Relaxed);
+    }
+
+    /// Bytes so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The reason that ended something: the first one given stays. 0 is "none yet".
+#[derive(Debug, Default)]
+pub struct Cause(AtomicU8);
+
+impl Cause {
+    /// Sets `code` (not 0) unless a reason was set before; says whether it did.
+    pub fn set(&self, code: u8) -> bool {
+        debug_assert!(code != 0);
+        self.0.compare_exchange(0, code, Relaxed, Relaxed).is_ok()
+    }
+
+    /// The reason, 0 if there is none yet.
+    pub fn get(&self) -> u8 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Something that becomes true once and stays so.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    /// Makes it true; says whether it was so before.
+    pub fn raise(&self) -> bool {
+        self.0.swap(true, Relaxed)
+    }
+
+    /// Is it true yet?
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A value that is replaced as a whole, never changed in place: readers get a snapshot that stays
+/// what it was for as long as they hold it.
+///
+/// A reader-writer lock around an `Arc`: many sessions read at once, each for the time of one
+/// reference count; the health thread writes, rarely. The lock orders everything behind the `Arc`.
+/// `parking_lot` is task-fair: a waiting writer stops new readers, so a thread that holds the read
+/// lock must never take it again. [`Published::load`] can't: it gives the lock back before it returns.
+#[derive(Debug)]
+pub struct Published<T>(RwLock<Arc<T>>);
+
+impl<T> Published<T> {
+    /// Starts with `value`.
+    pub fn new(value: T) -> Published<T> {
+        Published(RwLock::new(Arc::new(value)))
+    }
+
+    /// The value of this moment.
+    pub fn load(&self) -> Arc<T> {
+        Arc::clone(&self.0.read())
+    }
+
+    /// Replaces the value for all who load from now on.
+    pub fn store(&self, value: T) {
+        let value = Arc::new(value);
+        // The old value is dropped after the lock is released: freeing it may take long.
+        let _old = std::mem::replace(&mut *self.0.write(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs `work` on four threads that start together.
+    fn four_at_once<T: Send>(work: impl Fn() -> T + Sync) -> Vec<T> {
+        let barrier = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    std::thread::Builder::new()
+                        .spawn_scoped(scope, || {
+                            barrier.wait();
+                            work()
+                        })
+                        .unwrap()
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        })
+    }
+
+    #[test]
+    fn no_two_threads_get_the_same_ticket() {
+        let ticket = Ticket::default();
+        let mut taken: Vec<u64> =
+            four_at_once(|| (0..1000).map(|_| ticket.take()).collect::<Vec<_>>()).concat();
+        taken.sort_unstable();
+        assert_eq!(taken, (0..4000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_claim_on_a_count_that_moved_is_refused() {
+        let active = Active::default();
+        assert!(active.claim_if(0));
+        assert!(!active.claim_if(0), "the count is 1 by now");
+        assert!(active.claim_if(1));
+        active.release();
+        assert_eq!(active.get(), 1);
+    }
+
+    #[test]
+    fn of_many_who_claim_from_the_same_count_one_wins() {
+        let active = Active::default();
+        let won = four_at_once(|| active.claim_if(0));
+        assert_eq!(won.into_iter().filter(|won| *won).count(), 1);
+    }
+
+    #[test]
+    fn the_first_cause_stays() {
+        let cause = Cause::default();
+        assert!(cause.set(3));
+        assert!(!cause.set(5));
+        assert_eq!(cause.get(), 3);
+    }
+
+    #[test]
+    fn a_snapshot_stays_what_it_was() {
+        let published = Published::new(1);
+        let before = published.load();
+        published.store(2);
+        assert_eq!((*before, *published.load()), (1, 2));
+    }
+
+    #[test]
+    fn taking_a_counter_loses_nothing() {
+        let counter = Counter::default();
+        let taken: u64 = four_at_once(|| {
+            (0..1000)
+                .map(|_| {
+                    counter.increment();
+                    counter.take()
+                })
+                .sum::<u64>()
+        })
+        .into_iter()
+        .sum();
+        assert_eq!(taken + counter.get(), 4000);
+    }
+}

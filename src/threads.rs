@@ -1,0 +1,375 @@
+//! Parked threads, reused. A session needs two threads; spawning both anew for each connection
+//! halves the rate of connections, so a thread that has finished a job parks and waits for the next.
+//!
+//! Idle threads form a stack: the one that parked last, whose stack and caches are warm, is used
+//! first, and those at the bottom, which nobody has needed for [`IDLE_KEEP`], end. A refusal by the
+//! operating system to make a thread is an `io::Error` here, never a panic, and a panic inside a
+//! job ends that job only: the thread goes on.
+//!
+//! Who wakes whom: a parked thread sleeps in [`std::thread::park_timeout`]; whoever gives it a job
+//! first puts the job into the thread's slot, under its lock, and then unparks it. An unpark that
+//! comes before the park is not lost (it leaves a token that makes the next park return at once),
+//! and the thread looks into its slot after every return from park, so a job can't be missed.
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::CString;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use crate::sync::{Handover, Mutex};
+
+/// How long a thread stays parked with nothing to do before it ends.
+pub const IDLE_KEEP: Duration = Duration::from_secs(2);
+
+/// Stack of every thread made here, bytes. The deepest path is a log record being formatted, at
+/// well under half of it; smaller stacks were measured not to save resident memory.
+pub const STACK_SIZE: usize = 64 * 1024;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The set of reusable threads.
+#[derive(Debug, Clone, Default)]
+pub struct Threads {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Written by whoever starts or ends a thread, gives it a job or takes it back.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Parked threads, the most recently used at the back.
+    idle: VecDeque<Arc<Worker>>,
+    /// Every thread that has not ended, by its number, so that shutdown can join them all.
+    handles: HashMap<u64, JoinHandle<()>>,
+    next_number: u64,
+    closed: bool,
+}
+
+/// One reusable thread, as seen from outside.
+struct Worker {
+    number: u64,
+    /// Written by who starts a job here; read by the thread itself.
+    slot: Mutex<Slot>,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "worker {}", self.number)
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    job: Option<Job>,
+    /// Set by the thread itself before it first looks for a job.
+    thread: Option<Thread>,
+}
+
+/// A thread that is set aside for the holder. Dropping it unused gives it back.
+#[derive(Debug)]
+pub struct Seat {
+    worker: Option<Arc<Worker>>,
+    shared: Arc<Shared>,
+}
+
+/// Where the result of a job will be.
+#[derive(Debug)]
+pub struct Running<T> {
+    result: Arc<Handover<thread::Result<T>>>,
+}
+
+impl<T> Running<T> {
+    /// Blocks until the job has ended; `Err` holds what it panicked with.
+    pub fn join(self) -> thread::Result<T> {
+        self.result.take()
+    }
+}
+
+impl Threads {
+    /// Sets a thread aside: a parked one if there is one, a new one otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses a new thread (`WouldBlock`: a limit on processes, memory
+    /// maps or memory), or when [`Threads::shut_down`] was called.
+    pub fn reserve(&self) -> io::Result<Seat> {
+        let mut state = self.shared.state.lock();
+        if state.closed {
+            return Err(io::Error::other("the threads are being shut down"));
+        }
+        if let Some(worker) = state.idle.pop_back() {
+            drop(state);
+            return Ok(self.seat(worker));
+        }
+        let number = state.next_number;
+        state.next_number += 1;
+        let worker = Arc::new(Worker {
+            number,
+            slot: Mutex::default(),
+        });
+        let shared = Arc::clone(&self.shared);
+        let own = Arc::clone(&worker);
+        // Under the lock, so that the thread finds its own handle there when it ends.
+        let handle = spawn("idle", move || run_worker(&shared, &own))?;
+        state.handles.insert(number, handle);
+        drop(state);
+        Ok(self.seat(worker))
+    }
+
+    fn seat(&self, worker: Arc<Worker>) -> Seat {
+        Seat {
+            worker: Some(worker),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// How many threads there are, busy and parked.
+    pub fn count(&self) -> usize {
+        self.shared.state.lock().handles.len()
+    }
+
+    /// Makes parked threads end now and busy ones after their job, and joins them all. The caller
+    /// has seen to it that every job comes to an end.
+    pub fn shut_down(&self) {
+        let mut state = self.shared.state.lock();
+        state.closed = true;
+        let idle = std::mem::take(&mut state.idle);
+        let handles = std::mem::take(&mut state.handles);
+        drop(state);
+        for worker in idle {
+            worker.unpark();
+        }
+        for handle in handles.into_values() {
+            // A job's panic was caught and handed over; a thread itself never ends by one.
+            let _ = handle.join();
+        }
+    }
+}
+
+impl Seat {
+    /// Runs `work` on the thread. What it returns, or the panic that ended it, is in [`Running`].
+    pub fn start<T: Send + 'static>(
+        mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Running<T> {
+        let result = Arc::new(Handover::default());
+        let put = Arc::clone(&result);
+        if let Some(worker) = self.worker.take() {
+            worker.slot.lock().job = Some(Box::new(move || {
+                // Unwind safety: `work` is consumed, and what it shares is behind locks that do not
+                // poison and atomics; guards inside it have been dropped by the unwinding.
+                put.put(catch_unwind(AssertUnwindSafe(work)));
+            }));
+            worker.unpark();
+        }
+        Running { result }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            self.shared.park(worker);
+        }
+    }
+}
+
+impl Worker {
+    fn unpark(&self) {
+        // None: it has not started yet, and will look for its job without being woken.
+        let thread = self.slot.lock().thread.clone();
+        if let Some(thread) = thread {
+            thread.unpark();
+        }
+    }
+}
+
+impl Shared {
+    /// Puts a thread that has nothing to do on top of the stack.
+    fn park(&self, worker: Arc<Worker>) {
+        let mut state = self.state.lock();
+        if state.closed {
+            drop(state);
+            worker.unpark();
+        } else {
+            state.idle.push_back(worker);
+        }
+    }
+
+    /// Asks, for a thread that waited in vain, whether it may end: not while somebody holds a seat
+    /// on it, since then a job will come.
+    fn may_end(&self, worker: &Worker) -> bool {
+        let mut state = self.state.lock();
+        if state.closed {
+            return true;
+        }
+        // Whoever waited longest is at the front, so this finds it at once.
+        let Some(place) = state
+            .idle
+            .iter()
+            .position(|idle| idle.number == worker.number)
+        else {
+            return false;
+        };
+        state.idle.remove(place);
+        state.handles.remove(&worker.number);
+        true
+    }
+}
+
+/// The life of a reusable thread.
+fn run_worker(shared: &Arc<Shared>, own: &Arc<Worker>) {
+    own.slot.lock().thread = Some(thread::current());
+    loop {
+        let job = own.slot.lock().job.take();
+        match job {
+            Some(job) => {
+                job();
+                set_name("idle");
+                shared.park(Arc::clone(own));
+            }
+            None => {
+                let since = Instant::now();
+                thread::park_timeout(IDLE_KEEP);
+                // A park may return early, by an unpark meant for a job that is already done.
+                if since.elapsed() >= IDLE_KEEP
+                    && own.slot.lock().job.is_none()
+                    && shared.may_end(own)
+                {
+                    return;
+                }
+                if shared.state.lock().closed && shared.may_end(own) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Starts a thread that has one task for the life of the program.
+///
+/// # Errors
+///
+/// When the operating system refuses it.
+pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_SIZE)
+        .spawn(work)
+}
+
+/// Names the calling thread as `ps -L`, `top -H` and `gdb` show it; the kernel keeps 15 bytes.
+pub fn set_name(name: &str) {
+    if let Ok(name) = CString::new(name) {
+        // The name only helps people; there is nothing to do if it is refused.
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finished_thread_takes_the_next_job() {
+        let threads = Threads::default();
+        let first = threads
+            .reserve()
+            .unwrap()
+            .start(|| thread::current().id())
+            .join()
+            .unwrap();
+        // The result is handed over just before the thread parks.
+        while threads.shared.state.lock().idle.is_empty() {
+            thread::yield_now();
+        }
+        let second = threads
+            .reserve()
+            .unwrap()
+            .start(|| thread::current().id())
+            .join()
+            .unwrap();
+        assert_eq!(first, second);
+        threads.shut_down();
+    }
+
+    #[test]
+    fn a_panic_ends_the_job_and_not_the_thread() {
+        let threads = Threads::default();
+        let seat = threads.reserve().unwrap();
+        assert!(
+            seat.start(|| std::panic::resume_unwind(Box::new("as injected")))
+                .join()
+                .is_err()
+        );
+        assert_eq!(threads.reserve().unwrap().start(|| 7).join().unwrap(), 7);
+        threads.shut_down();
+    }
+
+    #[test]
+    fn a_seat_given_back_is_used_again() {
+        let threads = Threads::default();
+        drop(threads.reserve().unwrap());
+        drop(threads.reserve().unwrap());
+        assert_eq!(threads.count(), 1);
+        threads.shut_down();
+    }
+
+    #[test]
+    fn shut_down_joins_parked_busy_and_reserved_threads() {
+        let threads = Threads::default();
+        drop(threads.reserve().unwrap());
+        let reserved = threads.reserve().unwrap();
+        let (release, released) = crossbeam_channel::bounded::<()>(0);
+        let busy = threads
+            .reserve()
+            .unwrap()
+            .start(move || released.recv().is_err());
+        drop(release);
+        drop(reserved);
+        threads.shut_down();
+        assert!(busy.join().unwrap());
+        assert!(threads.reserve().is_err());
+    }
+
+    #[test]
+    fn every_job_runs_once_when_many_are_started_at_once() {
+        let threads = Threads::default();
+        let ran = Arc::new(crate::sync::Counter::default());
+        for _ in 0..50 {
+            let running: Vec<_> = (0..20)
+                .map(|_| {
+                    let ran = Arc::clone(&ran);
+                    threads.reserve().unwrap().start(move || ran.increment())
+                })
+                .collect();
+            running
+                .into_iter()
+                .for_each(|running| running.join().unwrap());
+        }
+        assert_eq!(ran.get(), 1000);
+        threads.shut_down();
+    }
+
+    #[test]
+    fn a_thread_that_nobody_needs_ends() {
+        let threads = Threads::default();
+        drop(threads.reserve().unwrap());
+        let deadline = std::time::Instant::now() + 5 * IDLE_KEEP;
+        while threads.count() > 0 {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "still there: {threads:?}"
+            );
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        threads.shut_down();
+    }
+}
