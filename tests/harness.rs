@@ -16,8 +16,8 @@ use std::time::Duration;
 use evener::dummy::{Backend, Options};
 use rustix::process::Signal;
 use support::{
-    BlackHole, End, Process, RefusingPort, Server, TempDir, connect, eventually, eventually_ok,
-    http_get, is_reset, read_to_end_with_deadline, read_until_end, reset, run,
+    BlackHole, End, Evener, Process, RefusingPort, Server, TempDir, connect, eventually,
+    eventually_ok, http_get, is_reset, read_to_end_with_deadline, read_until_end, reset, run,
 };
 
 /// What a panic of `body` says. The panic message is printed too; that is not a failure.
@@ -127,7 +127,7 @@ fn the_invariants_are_seen_to_break() {
 
     let nobody = RefusingPort::new();
     let deaf = idle.clone().serving(nobody.address());
-    let why = backend.broken_invariant(&deaf).unwrap_err();
+    let why = backend.broken_service(&deaf).unwrap_err();
     assert!(why.contains("doesn't serve"), "{why}");
 
     backend.signal(Signal::TERM);
@@ -217,4 +217,32 @@ fn one_address_refuses_and_another_is_silent() {
     let silent = BlackHole::new();
     let error = TcpStream::connect_timeout(&silent.address(), limit).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
+}
+
+/// The balancer itself under the harness: two addresses in order, a session counted in the log,
+/// the invariants, a clean end.
+#[test]
+fn evener_is_started_watched_and_ended() {
+    let backend = Backend::start(Options::default()).unwrap();
+    let evener = Evener::start(&format!(
+        "listeners:
+  - {{ name: web, bind: ['127.0.0.1:0', '127.0.0.1:0'], pool: web }}
+pools:
+  - name: web
+    health_check: off
+    backends: ['{}']
+",
+        backend.address()
+    ));
+    let (one, two) = (evener.address(0), evener.address(1));
+    assert_ne!(one, two);
+    let baseline = evener.baseline().serving(two);
+    assert!(http_get(one).unwrap().starts_with("Hello from"));
+    evener.wait_log("session 1 ");
+    evener.check_invariants(&baseline);
+    evener.signal(Signal::TERM);
+    assert_eq!(evener.wait_exit().code(), Some(0));
+
+    let version = Evener::command(&["--version"]);
+    assert_eq!(version.code, Some(0));
 }
