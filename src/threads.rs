@@ -117,7 +117,7 @@ impl Threads {
         let shared = Arc::clone(&self.shared);
         let own = Arc::clone(&worker);
         // Under the lock, so that the thread finds its own handle there when it ends.
-        let handle = spawn("idle", move || run_worker(&shared, &own))?;
+        let handle = spawn("parked", move || run_worker(&shared, &own))?;
         state.handles.insert(number, handle);
         drop(state);
         Ok(self.seat(worker))
@@ -232,7 +232,7 @@ fn run_worker(shared: &Arc<Shared>, own: &Arc<Worker>) {
         match job {
             Some(job) => {
                 job();
-                set_name("idle");
+                set_name("parked");
                 shared.park(Arc::clone(own));
             }
             None => {

@@ -5,7 +5,8 @@
 use super::error::{Problem, quoted};
 use super::value::did_you_mean;
 use super::{Backend, BackendAddress, Bind, Config, Pool};
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A part of a config, by its index: listener, pool, and bind or backend within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,14 +67,13 @@ fn unique<'c>(
     part: impl Fn(usize) -> Part,
     found: &mut Vec<(Part, Problem)>,
 ) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (index, name) in names.enumerate() {
-        if seen.contains(&name) && !name.is_empty() {
+        if !seen.insert(name) && !name.is_empty() {
             let what = format!("the name {} is taken by {whose} before", quoted(name));
             let help = "give each a `name` of its own: logs, metrics and commands go by it";
             found.push((part(index), Problem::new(what, help)));
         }
-        seen.push(name);
     }
 }
 
@@ -151,14 +151,18 @@ fn same_address(one: &Backend, other: &Backend) -> bool {
 /// The listener that a connection to this address would arrive at. Only what the text of the
 /// config shows: which addresses the machine has is not looked up.
 fn own_listener<'c>(config: &'c Config, address: &BackendAddress) -> Option<&'c str> {
-    let (ip, port) = match address {
-        BackendAddress::Ip(address) => (address.ip(), address.port()),
+    let localhost = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
+    let (ips, port) = match address {
+        BackendAddress::Ip(address) => (vec![address.ip()], address.port()),
         BackendAddress::Name { host, port } if host.eq_ignore_ascii_case("localhost") => {
-            (IpAddr::V4(Ipv4Addr::LOCALHOST), *port)
+            (localhost.to_vec(), *port)
         }
         BackendAddress::Name { .. } => return None,
     };
-    let takes = |bind: &Bind| bind.takes(ip, port);
+    let takes = |bind: &Bind| ips.iter().any(|ip| bind.takes(*ip, port));
     let listener = config
         .listeners
         .iter()

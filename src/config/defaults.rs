@@ -2,8 +2,8 @@
 //! number comes from. What the config leaves out is what stands here.
 
 use super::{
-    Backend, BackendAddress, Bind, HealthCheck, Limits, Listener, Log, LogFormat, LogLevel, Pool,
-    Probe, Shutdown, Timeouts, WhenDown,
+    Backend, BackendAddress, Bind, HealthCheck, Listener, Log, LogFormat, LogLevel, Pool, Probe,
+    Shutdown, Timeouts, WhenDown,
 };
 use crate::policy::balance::{Policy, by_name};
 use crate::policy::health::AdminState;
@@ -105,14 +105,6 @@ impl Default for Log {
             format: LogFormat::Text,
             level: LogLevel::Info,
             connections: LOG_CONNECTIONS,
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            max_connections: None,
         }
     }
 }

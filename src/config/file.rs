@@ -5,14 +5,14 @@ use super::check::{Part, check};
 use super::error::{ConfigError, Problem, Spot, located, quoted};
 use super::pools::read_pool;
 use super::reader::{Map, Reading, text};
-use super::value::{boolean, duration, name, number, or_off, or_word, word};
+use super::settings::{read_limits, read_log, read_shutdown, read_timeouts};
+use super::value::{name, number, or_off};
 use super::yaml::{Node, Value, parse};
-use super::{Bind, Config, Limits, Listener, Log, LogFormat, LogLevel, Pool, Shutdown, Timeouts};
+use super::{Bind, Config, Listener, Pool};
 use super::{address, defaults};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::time::Duration;
 
 const EXAMPLE: &str = "the smallest config: `listeners: [{ bind: \":8080\" }]` and `pools: [{ backends: [\"127.0.0.1:8000\"] }]`";
 
@@ -58,7 +58,7 @@ impl Config {
     pub fn from_yaml(file_name: &str, text: &str) -> Result<Config, Vec<ConfigError>> {
         let mut reading = Reading::default();
         let config =
-            parse(text, &mut reading.problems).map(|root| read_config(&root, &mut reading));
+            parse(text, &mut reading.problems).and_then(|root| read_config(&root, &mut reading));
         match config {
             Some(config) if reading.problems.is_empty() => Ok(config),
             _ => Err(located(file_name, text, reading.problems)),
@@ -76,45 +76,33 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Reads everything and adds what the checks of the whole find. The result means something only if
-/// there are no problems.
-fn read_config(root: &Node, reading: &mut Reading) -> Config {
+/// there are no problems; there is none of an empty file.
+fn read_config(root: &Node, reading: &mut Reading) -> Option<Config> {
     if root.value == Value::Nothing {
         reading
             .problems
             .push(Problem::new("the config is empty", EXAMPLE).at(root.spot));
+        return None;
     }
-    let empty = Node {
-        value: Value::Map(Vec::new()),
-        ..*root
-    };
-    let node = if root.value == Value::Nothing {
-        &empty
-    } else {
-        root
-    };
-    let mut map = Map::new(node, "the config", reading);
+    let mut map = Map::new(root, "config", reading);
     let before = reading.problems.len();
-    let listener_nodes = map.list(reading, "listeners");
-    let pool_nodes = map.list(reading, "pools");
-    let whole = matches!(root.value, Value::Map(_));
-    for (nodes, key) in [(listener_nodes, "listeners"), (pool_nodes, "pools")] {
-        if nodes.is_none() && whole {
-            let what = format!("the config has no {key}");
-            reading
-                .problems
-                .push(Problem::new(what, EXAMPLE).at(root.spot));
+    let [listener_nodes, pool_nodes] = ["listeners", "pools"].map(|key| {
+        let nodes = map.list(reading, key);
+        if nodes.is_none() {
+            map.missing(reading, key, EXAMPLE);
         }
-    }
+        nodes.unwrap_or_default()
+    });
     let sections_there = reading.problems.len() == before;
-    let pools = read_pools(pool_nodes.unwrap_or_default(), reading);
-    let listeners = read_listeners(listener_nodes.unwrap_or_default(), &pools, reading);
+    let pools = read_pools(pool_nodes, reading);
+    let listeners = read_listeners(listener_nodes, &pools, reading);
     let config = Config {
         listeners,
         pools,
-        timeouts: read_timeouts(section(map.take("timeouts"), "timeouts", reading), reading),
-        shutdown: read_shutdown(section(map.take("shutdown"), "shutdown", reading), reading),
-        log: read_log(section(map.take("log"), "log", reading), reading),
-        limits: read_limits(section(map.take("limits"), "limits", reading), reading),
+        timeouts: read_timeouts(map.take("timeouts"), reading),
+        shutdown: read_shutdown(map.take("shutdown"), reading),
+        log: read_log(map.take("log"), reading),
+        limits: read_limits(map.take("limits"), reading),
     };
     map.finish(reading);
     if sections_there {
@@ -123,16 +111,7 @@ fn read_config(root: &Node, reading: &mut Reading) -> Config {
             reading.problems.push(problem.at(spot));
         }
     }
-    config
-}
-
-/// A section that may be left out.
-fn section<'n>(node: Option<&'n Node>, name: &'static str, reading: &mut Reading) -> Map<'n> {
-    static NOTHING: Node = Node {
-        spot: Spot { start: 0, end: 0 },
-        value: Value::Map(Vec::new()),
-    };
-    Map::new(node.unwrap_or(&NOTHING), name, reading)
+    Some(config)
 }
 
 fn read_pools(nodes: &[Node], reading: &mut Reading) -> Vec<Pool> {
@@ -155,14 +134,9 @@ fn read_listeners(nodes: &[Node], pools: &[Pool], reading: &mut Reading) -> Vec<
 fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Reading) -> Listener {
     let mut map = Map::new(node, "listener", reading);
     let own_name = map.read(reading, "name", None, |text| name(text).map(Some));
-    let name_spot = map.take("name").map_or(node.spot, |name| name.spot);
     let bind_node = map.take("bind");
-    if bind_node.is_none() && matches!(node.value, Value::Map(_)) {
-        let problem = Problem::new(
-            "this listener has no `bind`",
-            "for example `bind: \":8080\"`",
-        );
-        reading.problems.push(problem.at(node.spot));
+    if bind_node.is_none() {
+        map.missing(reading, "bind", "for example `bind: \":8080\"`");
     }
     let bind = bind_node.map_or(Vec::new(), |node| read_binds(node, index, reading));
     let pool_node = map.take("pool");
@@ -179,19 +153,20 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
                 "it may be left out when there is one pool; pools: {}",
                 names.join(", ")
             );
-            let problem = Problem::new("this listener has no `pool`", help);
-            reading.problems.push(problem.at(node.spot));
+            map.missing(reading, "pool", &help);
             String::new()
         }
     };
     let limit = |text: &str| or_off(text, |text| number(text, &defaults::CONNECTIONS_RANGE));
     let max_connections = map.read(reading, "max_connections", None, limit);
-    map.finish(reading);
-    reading.spots.insert(Part::ListenerName(index), name_spot);
     reading.spots.insert(
-        Part::ListenerPool(index),
-        pool_node.map_or(node.spot, |pool| pool.spot),
+        Part::ListenerName(index),
+        map.spot(if map.has("name") { "name" } else { "bind" }),
     );
+    reading
+        .spots
+        .insert(Part::ListenerPool(index), map.spot("pool"));
+    map.finish(reading);
     let first = bind.first().map(|bind| bind.text.clone());
     Listener {
         name: own_name.or(first).unwrap_or_default(),
@@ -223,64 +198,4 @@ fn read_binds(node: &Node, listener: usize, reading: &mut Reading) -> Vec<Bind> 
         }
     }
     binds
-}
-
-fn read_timeouts(mut map: Map<'_>, reading: &mut Reading) -> Timeouts {
-    let timeout = |text: &str| duration(text, defaults::TIMEOUT_MIN);
-    let or_off = |text: &str| or_off(text, timeout);
-    let default = Timeouts::default();
-    let timeouts = Timeouts {
-        connect: map.read(reading, "connect", default.connect, timeout),
-        idle: map.read(reading, "idle", default.idle, or_off),
-        half_close: map.read(reading, "half_close", default.half_close, or_off),
-    };
-    map.finish(reading);
-    timeouts
-}
-
-fn read_shutdown(mut map: Map<'_>, reading: &mut Reading) -> Shutdown {
-    // Zero means something here: not to wait at all.
-    let delay = |text: &str| duration(text, Duration::ZERO);
-    let or_off = |text: &str| or_off(text, delay);
-    let default = Shutdown::default();
-    let shutdown = Shutdown {
-        pre_stop_delay: map.read(reading, "pre_stop_delay", default.pre_stop_delay, delay),
-        drain_timeout: map.read(reading, "drain_timeout", default.drain_timeout, or_off),
-    };
-    map.finish(reading);
-    shutdown
-}
-
-fn read_log(mut map: Map<'_>, reading: &mut Reading) -> Log {
-    let default = Log::default();
-    let log = Log {
-        format: map.read(reading, "format", default.format, |text| {
-            word(
-                "format",
-                text,
-                &LogFormat::ALL.map(|format| (format.word(), format)),
-            )
-        }),
-        level: map.read(reading, "level", default.level, |text| {
-            word(
-                "level",
-                text,
-                &LogLevel::ALL.map(|level| (level.word(), level)),
-            )
-        }),
-        connections: map.read(reading, "connections", default.connections, boolean),
-    };
-    map.finish(reading);
-    log
-}
-
-fn read_limits(mut map: Map<'_>, reading: &mut Reading) -> Limits {
-    let limit = |text: &str| {
-        or_word(text, "auto", |text| {
-            number(text, &defaults::CONNECTIONS_RANGE)
-        })
-    };
-    let max_connections = map.read(reading, "max_connections", None, limit);
-    map.finish(reading);
-    Limits { max_connections }
 }

@@ -8,6 +8,8 @@
 //! again. Nothing here opens a socket. Every default of the program stands in [`defaults`].
 
 mod address;
+mod aliases;
+mod arguments;
 mod check;
 pub mod cli;
 pub mod defaults;
@@ -16,6 +18,7 @@ mod file;
 mod pools;
 mod print;
 mod reader;
+mod settings;
 mod value;
 mod words;
 mod yaml;
@@ -200,7 +203,7 @@ pub enum LogLevel {
 }
 
 /// What the process as a whole may hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Sessions at once; `None` (`auto`) is what the machine allows, see `crate::limits`.
     pub max_connections: Option<u32>,

@@ -18,14 +18,10 @@ const STATES: [AdminState; 3] = [
 /// Reads one pool; `only` says that there is no other, so that it may go without a name.
 pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Reading) -> Pool {
     let mut map = Map::new(node, "pool", reading);
-    let is_map = matches!(node.value, Value::Map(_));
     let own_name = map.read(reading, "name", None, |text| name(text).map(Some));
-    let name_node = map.take("name");
-    if name_node.is_none() && !only && is_map {
+    if own_name.is_none() && !only && !map.has("name") {
         let help = "only a single pool may do without; a listener names its pool: `pool: NAME`";
-        reading
-            .problems
-            .push(Problem::new("this pool has no `name`", help).at(node.spot));
+        map.missing(reading, "name", help);
     }
     let fallback = if only { defaults::POOL_NAME } else { "" };
     let balance = map.read(reading, "balance", defaults::balance(), policy);
@@ -41,19 +37,16 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
     });
     let health_check = read_health_check(map.take("health_check"), reading);
     let backend_nodes = map.list(reading, "backends");
-    if backend_nodes.is_none() && is_map {
+    if backend_nodes.is_none() {
         let help = "for example `backends: [\"127.0.0.1:8000\", \"127.0.0.1:8001\"]`";
-        reading
-            .problems
-            .push(Problem::new("this pool has no `backends`", help).at(node.spot));
+        map.missing(reading, "backends", help);
     }
     let backends = read_backends(backend_nodes.unwrap_or_default(), index, reading);
-    map.finish(reading);
     reading.spots.insert(Part::Pool(index), node.spot);
-    reading.spots.insert(
-        Part::PoolName(index),
-        name_node.map_or(node.spot, |name| name.spot),
-    );
+    reading
+        .spots
+        .insert(Part::PoolName(index), map.spot("name"));
+    map.finish(reading);
     Pool {
         name: own_name.unwrap_or_else(|| fallback.to_string()),
         balance,
@@ -72,7 +65,7 @@ fn read_health_check(node: Option<&Node>, reading: &mut Reading) -> Option<Healt
     };
     match &node.value {
         Value::Text(text) if text == "off" => return None,
-        Value::Map(_) => {}
+        Value::Map(_) | Value::Nothing => {}
         other => {
             let what = format!("health_check is {}", kind(other));
             let help = "write `health_check: off`, or a mapping: `health_check: { interval: 2s }`";
@@ -129,13 +122,13 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
     }
     let mut map = Map::new(node, "backend", reading);
     let own_name = map.read(reading, "name", None, |text| name(text).map(Some));
-    let name_node = map.take("name");
     let address_node = map.take("address");
     if address_node.is_none() {
-        let help = "for example `address: \"127.0.0.1:8000\"`";
-        reading
-            .problems
-            .push(Problem::new("this backend has no `address`", help).at(node.spot));
+        map.missing(
+            reading,
+            "address",
+            "for example `address: \"127.0.0.1:8000\"`",
+        );
     }
     let address = address_node.and_then(|node| read_address(node, "address", reading));
     let weight = map.read(reading, "weight", defaults::WEIGHT, |text| {
@@ -145,15 +138,19 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
     let state = map.read(reading, "state", AdminState::Ready, |text| {
         word("state", text, &states)
     });
+    let address_spot = map.spot("address");
+    let name_spot = if map.has("name") {
+        map.spot("name")
+    } else {
+        address_spot
+    };
     map.finish(reading);
-    let address_spot = address_node.map_or(node.spot, |address| address.spot);
     reading
         .spots
         .insert(Part::BackendAddress(at.0, at.1), address_spot);
-    reading.spots.insert(
-        Part::BackendName(at.0, at.1),
-        name_node.map_or(address_spot, |name| name.spot),
-    );
+    reading
+        .spots
+        .insert(Part::BackendName(at.0, at.1), name_spot);
     let unnamed = Backend::new(address?);
     Some(Backend {
         name: own_name.unwrap_or(unnamed.name),

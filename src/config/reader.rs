@@ -22,15 +22,19 @@ pub(super) struct Reading {
 pub(super) struct Map<'n> {
     /// What it is, for messages: "listener", "health_check".
     section: &'static str,
+    whole: Spot,
+    is_mapping: bool,
     entries: &'n [(Key, Node)],
     asked: Vec<&'static str>,
 }
 
 impl<'n> Map<'n> {
-    /// Begins to read a mapping. Anything else is a problem, and is read as an empty mapping.
+    /// Begins to read a mapping. Nothing at all is an empty one, so that a section's only line may
+    /// be commented out; anything else is a problem, and is read as an empty mapping too.
     pub(super) fn new(node: &'n Node, section: &'static str, reading: &mut Reading) -> Map<'n> {
         let entries: &[(Key, Node)] = match &node.value {
             Value::Map(entries) => entries,
+            Value::Nothing => &[],
             other => {
                 let what = format!("{section} is {}, not a mapping", kind(other));
                 let help =
@@ -43,6 +47,8 @@ impl<'n> Map<'n> {
         };
         Map {
             section,
+            whole: node.spot,
+            is_mapping: matches!(node.value, Value::Map(_) | Value::Nothing),
             entries,
             asked: Vec::new(),
         }
@@ -55,6 +61,27 @@ impl<'n> Map<'n> {
             .iter()
             .find(|(found, _)| found.text == key)
             .map(|(_, node)| node)
+    }
+
+    /// Is the key there?
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(found, _)| found.text == key)
+    }
+
+    /// Where the value of a key stands, or else the whole.
+    pub(super) fn spot(&self, key: &str) -> Spot {
+        let found = self.entries.iter().find(|(found, _)| found.text == key);
+        found.map_or(self.whole, |(_, node)| node.spot)
+    }
+
+    /// Says that a key is missing, unless the whole is none of the mappings that have keys.
+    pub(super) fn missing(&self, reading: &mut Reading, key: &str, help: &str) {
+        if self.is_mapping {
+            let what = format!("this {} has no `{key}`", self.section);
+            reading
+                .problems
+                .push(Problem::new(what, help).at(self.whole));
+        }
     }
 
     /// The value of a key, read from its text; the default when it is left out or wrong.

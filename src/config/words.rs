@@ -1,6 +1,7 @@
 //! The words of a config that evener does not take, and what it answers to them: keys and values
 //! that are promised for a later version, the words that other balancers use, and typing mistakes.
 
+use super::aliases::{Aliases, KEY_ALIASES, VALUE_ALIASES};
 use super::error::{Problem, quoted};
 
 /// A key that the config format has and this version does not act upon. It is accepted when its
@@ -21,10 +22,10 @@ const fn later(section: &'static str, key: &'static str, unused: &'static str) -
 }
 
 const LATER_KEYS: &[LaterKey] = &[
-    later("the config", "admin", "off"),
-    later("the config", "sandbox", "off"),
-    later("the config", "user", "off"),
-    later("the config", "group", "off"),
+    later("config", "admin", "off"),
+    later("config", "sandbox", "off"),
+    later("config", "user", "off"),
+    later("config", "group", "off"),
     later("listener", "access", "off"),
     later("listener", "accept_proxy_protocol", "off"),
     later("listener", "max_connections_per_ip", "off"),
@@ -52,221 +53,6 @@ const LATER_VALUES: &[(&str, &[&str])] = &[
     ("balance", &["source_hash", "maglev"]),
     ("when_down", &["refuse", "hold", "fail_open"]),
     ("type", &["http", "send_expect"]),
-];
-
-/// Keys as other balancers call them, and ours. A word may stand twice: the right one is the one
-/// that the section has.
-const KEY_ALIASES: &[(&str, &[&str])] = &[
-    (
-        "listeners",
-        &[
-            "listener",
-            "frontend",
-            "frontends",
-            "server",
-            "servers",
-            "entrypoints",
-            "entryPoints",
-            "listen",
-        ],
-    ),
-    (
-        "pools",
-        &[
-            "pool",
-            "backend",
-            "backends",
-            "upstream",
-            "upstreams",
-            "cluster",
-            "clusters",
-            "services",
-        ],
-    ),
-    (
-        "bind",
-        &["address", "addresses", "addr", "listen", "host", "port"],
-    ),
-    (
-        "pool",
-        &[
-            "backend",
-            "backends",
-            "default_backend",
-            "upstream",
-            "cluster",
-            "service",
-            "target_group",
-            "proxy_pass",
-        ],
-    ),
-    (
-        "max_connections",
-        &[
-            "maxconn",
-            "max_conn",
-            "max_conns",
-            "connection_limit",
-            "max_sessions",
-        ],
-    ),
-    (
-        "balance",
-        &[
-            "lb_policy",
-            "policy",
-            "algorithm",
-            "strategy",
-            "load_balancing",
-            "load_balancer",
-            "lb",
-        ],
-    ),
-    (
-        "backends",
-        &[
-            "servers",
-            "server",
-            "backend",
-            "endpoints",
-            "targets",
-            "members",
-            "hosts",
-            "nodes",
-        ],
-    ),
-    (
-        "health_check",
-        &[
-            "healthcheck",
-            "healthCheck",
-            "health_checks",
-            "health",
-            "check",
-            "probe",
-            "checks",
-        ],
-    ),
-    (
-        "retries",
-        &["retry", "max_retries", "max_connect_attempts", "attempts"],
-    ),
-    (
-        "address",
-        &[
-            "addr", "host", "server", "url", "target", "endpoint", "ip", "port", "bind",
-        ],
-    ),
-    ("state", &["admin_state", "mode"]),
-    ("weight", &["load_balancing_weight", "share"]),
-    ("interval", &["inter", "every", "period", "check_interval"]),
-    (
-        "rise",
-        &["healthy_threshold", "passes", "success_threshold"],
-    ),
-    (
-        "fall",
-        &[
-            "unhealthy_threshold",
-            "fails",
-            "max_fails",
-            "failure_threshold",
-        ],
-    ),
-    (
-        "connect",
-        &[
-            "connect_timeout",
-            "dial_timeout",
-            "dialTimeout",
-            "backend_connection_timeout",
-            "proxy_connect_timeout",
-        ],
-    ),
-    (
-        "idle",
-        &[
-            "idle_timeout",
-            "tunnel",
-            "client",
-            "server",
-            "proxy_timeout",
-            "client_idle_timeout",
-            "backend_idle_timeout",
-        ],
-    ),
-    (
-        "half_close",
-        &[
-            "client_fin",
-            "client-fin",
-            "server_fin",
-            "server-fin",
-            "half_closed",
-            "terminationDelay",
-        ],
-    ),
-    (
-        "drain_timeout",
-        &[
-            "drain",
-            "grace_period",
-            "grace",
-            "hard_stop_after",
-            "hard-stop-after",
-            "timeout",
-            "drain_time",
-        ],
-    ),
-    (
-        "pre_stop_delay",
-        &["delay", "pre_stop", "lame_duck", "grace_timeout"],
-    ),
-    ("level", &["loglevel", "log_level", "severity", "verbosity"]),
-    ("connections", &["access", "access_log", "sessions"]),
-    ("log", &["logging", "logs"]),
-    ("limits", &["global", "limit"]),
-    ("timeouts", &["timeout"]),
-];
-
-/// Values as other balancers call them, and ours.
-const VALUE_ALIASES: &[(&str, &[&str])] = &[
-    ("round_robin", &["roundrobin", "rr", "static-rr", "robin"]),
-    (
-        "weighted_round_robin",
-        &["wrr", "weighted", "weighted_roundrobin"],
-    ),
-    (
-        "least_connections",
-        &[
-            "leastconn",
-            "least_conn",
-            "least_request",
-            "lc",
-            "wlc",
-            "leastconns",
-            "least",
-        ],
-    ),
-    (
-        "power_of_two",
-        &["p2c", "two_choices", "power_of_two_choices", "random_two"],
-    ),
-    (
-        "source_hash",
-        &["source", "ip_hash", "iphash", "src_ip", "sh", "hash"],
-    ),
-    ("first", &["priority", "failover"]),
-    ("reset", &["rst", "abort", "reject"]),
-    ("close", &["fin", "end"]),
-    ("fail_open", &["failopen", "open"]),
-    ("ready", &["up", "active", "enabled", "on", "online"]),
-    ("drain", &["draining", "soft_stop"]),
-    ("maintenance", &["maint", "down", "disabled", "offline"]),
-    ("text", &["plain", "human", "logfmt", "console"]),
-    ("warn", &["warning"]),
-    ("error", &["err", "fatal", "critical"]),
-    ("debug", &["trace", "verbose", "all"]),
 ];
 
 /// The entry of a key that is for later.
@@ -304,28 +90,33 @@ pub(super) fn unknown_value(value: &str, known: &[&'static str]) -> Problem {
     Problem::new(what, suggestion(value, known, VALUE_ALIASES, "known"))
 }
 
-fn suggestion(
-    word: &str,
-    known: &[&'static str],
-    aliases: &[(&'static str, &[&str])],
-    title: &str,
-) -> String {
+fn suggestion(word: &str, known: &[&'static str], aliases: &Aliases, title: &str) -> String {
     let mut list = known.join(", ");
     if known.is_empty() {
         list.push_str("none");
     }
-    let alias = || {
-        let aliased = |right: &str| {
-            aliases
-                .iter()
-                .any(|(ours, theirs)| *ours == right && theirs.contains(&word))
-        };
-        known.iter().copied().find(|right| aliased(right))
+    // Theirs that stand for a word which is possible here, each with ours.
+    let pairs = aliases.iter().filter(|(ours, _)| known.contains(ours));
+    let theirs: Vec<(&str, &str)> = pairs
+        .flat_map(|(ours, theirs)| theirs.iter().map(|their| (*their, *ours)))
+        .collect();
+    let ours_for = |word: &str| {
+        theirs
+            .iter()
+            .find(|(their, _)| *their == word)
+            .map(|(_, ours)| *ours)
     };
-    if let Some(right) = alias() {
+    // Between two or three letters, one letter of difference means nothing.
+    let long = theirs
+        .iter()
+        .map(|(their, _)| *their)
+        .filter(|their| their.len() > 4);
+    if let Some(right) = ours_for(word) {
         format!("evener calls it `{right}`; {title}: {list}")
     } else if let Some(near) = closest(word, known.iter().copied()) {
         format!("did you mean `{near}`? {title}: {list}")
+    } else if let Some(right) = closest(word, long).and_then(ours_for) {
+        format!("did you mean `{right}`? {title}: {list}")
     } else {
         format!("{title}: {list}")
     }
@@ -351,35 +142,4 @@ pub(super) fn closest<'a>(
         .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn near_words_are_found_and_far_ones_are_not() {
-        let known = ["interval", "timeout", "rise", "fall", "half-close"];
-        for (word, near) in [
-            ("intervall", Some("interval")),
-            ("INTERVAL", Some("interval")),
-            ("tiemout", Some("timeout")),
-            ("half_close", Some("half-close")),
-            ("fal", Some("fall")),
-            ("weight", None),
-            ("", None),
-        ] {
-            assert_eq!(closest(word, known), near, "{word}");
-        }
-        assert_eq!(closest(&"interval".repeat(10_000), known), None);
-    }
-
-    #[test]
-    fn no_alias_is_one_of_our_own_words_for_the_same_place() {
-        for table in [KEY_ALIASES, VALUE_ALIASES] {
-            for (ours, theirs) in table {
-                assert!(!theirs.contains(ours), "{ours}");
-            }
-        }
-    }
 }

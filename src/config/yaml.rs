@@ -7,7 +7,7 @@
 //! merge keys are refused: they would be a second way to say things.
 
 use super::error::{Problem, Spot, quoted};
-use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput};
+use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, StrInput};
 use std::collections::HashMap;
 
 /// Nesting of lists and mappings; a config needs 6. It bounds the recursion.
@@ -52,6 +52,7 @@ pub(super) fn parse(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
         events: Parser::new_from_str_with_options(text, options),
         anchors: HashMap::new(),
         nodes: 0,
+        line: 0,
         problems,
     };
     match builder.document() {
@@ -69,6 +70,8 @@ struct Builder<'t, 'p> {
     /// Finished nodes that have an anchor (`&name`), by the parser's number for it.
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    /// Line of the event that was read last.
+    line: usize,
     problems: &'p mut Vec<Problem>,
 }
 
@@ -101,7 +104,17 @@ impl<'t> Builder<'t, '_> {
 
     fn next(&mut self) -> Result<(Event<'t>, Spot), Problem> {
         match self.events.next_event() {
-            Some(Ok((event, span))) => Ok((event, self.spot(&span))),
+            Some(Ok((event, span))) => {
+                self.line = span.start.line();
+                let start = span.start.byte_offset().unwrap_or(0);
+                Ok((
+                    event,
+                    Spot {
+                        start,
+                        end: span.end.byte_offset().unwrap_or(start),
+                    },
+                ))
+            }
             Some(Err(error)) => Err(self.syntax_error(&error)),
             None => Ok((
                 Event::StreamEnd,
@@ -148,7 +161,8 @@ impl<'t> Builder<'t, '_> {
     }
 
     fn map(&mut self, depth: usize) -> Result<Value, Problem> {
-        let mut entries: Vec<(Key, Node)> = Vec::new();
+        let mut entries = Vec::new();
+        let mut lines = HashMap::new();
         loop {
             let (spot, text) = match self.next()? {
                 (Event::MappingEnd, _) => return Ok(Value::Map(entries)),
@@ -158,18 +172,23 @@ impl<'t> Builder<'t, '_> {
                     return Err(Problem::new("this can't be a key", help).at(spot));
                 }
             };
+            let line = self.line;
             let (event, value_spot) = self.next()?;
-            let node = self.node(event, value_spot, depth)?;
+            let mut node = self.node(event, value_spot, depth)?;
+            if node.value == Value::Nothing {
+                // There is nothing to point at, so a message points at the key.
+                node.spot = spot;
+            }
             if text == "<<" {
                 let help = "repeat the keys, or share the whole value: `&name` where it stands, `*name` elsewhere";
                 self.problems
                     .push(Problem::new("merge keys (`<<`) are not read", help).at(spot));
-            } else if let Some((first, _)) = entries.iter().find(|(key, _)| key.text == text) {
-                let line = 1 + self.text[..first.spot.start].matches('\n').count();
+            } else if let Some(line) = lines.get(&text) {
                 let what = format!("key {} is given twice", quoted(&text));
                 let help = format!("the first is in line {line}: keep one of them");
                 self.problems.push(Problem::new(what, help).at(spot));
             } else {
+                lines.insert(text.clone(), line);
                 entries.push((Key { spot, text }, node));
             }
         }
@@ -198,14 +217,6 @@ impl<'t> Builder<'t, '_> {
             .at(spot));
         }
         Ok(())
-    }
-
-    fn spot(&self, span: &Span) -> Spot {
-        let start = span.start.byte_offset().unwrap_or(0);
-        Spot {
-            start,
-            end: span.end.byte_offset().unwrap_or(start),
-        }
     }
 
     fn syntax_error(&self, error: &ScanError) -> Problem {

@@ -68,62 +68,28 @@ fn run(kind: &str, cases: &[Case]) {
     }
 }
 
+#[rustfmt::skip] // A table is read by the row.
 #[test]
 fn listeners() {
     run(
         "listener",
         &[
-            (
-                "@poool: default",
-                "unknown key `poool` in listener",
-                "did you mean `pool`? known keys: name, bind, pool",
-            ),
-            (
-                "@maxconn: 5",
-                "unknown key `maxconn` in listener",
-                "evener calls it `max_connections`",
-            ),
-            (
-                "@backend: b",
-                "unknown key `backend` in listener",
-                "evener calls it `pool`",
-            ),
+            ("@poool: default", "unknown key `poool` in listener", "did you mean `pool`? known keys: name, bind, pool"),
+            ("@maxconn: 5", "unknown key `maxconn` in listener", "evener calls it `max_connections`"),
+            ("@backend: b", "unknown key `backend` in listener", "evener calls it `pool`"),
             ("name: @''", "name is empty", "1 to 64 characters"),
             ("name: @[a]", "name is a list, not a single value", "quotes"),
-            (
-                "name: @\"a\\nb\"",
-                "name `a\\u{a}b` has a control character",
-                "none of them a control",
-            ),
-            (
-                "pool: @defualt",
-                "there is no pool `defualt`",
-                "did you mean `default`? pools: default",
-            ),
-            (
-                "max_connections: @0",
-                "max_connections `0` is out of range",
-                "1 to 1000000; or `off`",
-            ),
-            (
-                "max_connections: @many",
-                "max_connections `many` is not a whole number",
-                "or `off`",
-            ),
-            (
-                "@accept_proxy_protocol: { from: [10.0.0.0/8] }",
-                "`accept_proxy_protocol` is not implemented in evener 0.",
-                "remove it, or write `accept_proxy_protocol: off`",
-            ),
-            (
-                "@max_connections_per_ip: 50",
-                "`max_connections_per_ip` is not implemented",
-                ": off`",
-            ),
+            ("name: @\"a\\nb\"", "name `a\\nb` has a control character", "none of them a control"),
+            ("pool: @defualt", "there is no pool `defualt`", "did you mean `default`? pools: default"),
+            ("max_connections: @0", "max_connections `0` is out of range", "1 to 1000000; or `off`"),
+            ("max_connections: @many", "max_connections `many` is not a whole number", "or `off`"),
+            ("@accept_proxy_protocol: { from: [10.0.0.0/8] }", "`accept_proxy_protocol` is not implemented in evener 0.", "remove it, or write `accept_proxy_protocol: off`"),
+            ("@max_connections_per_ip: 50", "`max_connections_per_ip` is not implemented", ": off`"),
         ],
     );
 }
 
+#[rustfmt::skip] // A table is read by the row.
 #[test]
 fn binds() {
     run(
@@ -132,373 +98,120 @@ fn binds() {
             ("@8080", "bind `8080` is only a port", "\":8080\""),
             ("@'::1:8080'", "bind `::1:8080`", "\"[::1:8080]:8080\""),
             ("@'*:80'", "bind `*:80` has no IP address", "\":80\""),
-            (
-                "@localhost:80",
-                "bind `localhost:80` has no IP address",
-                "\"127.0.0.1:80\"",
-            ),
-            (
-                "@unix:/run/a.sock",
-                "bind `unix:` is not implemented",
-                "127.0.0.1:8080",
-            ),
-            (
-                "[':80', @'0.0.0.0:80']",
-                "bind `0.0.0.0:80` is taken: listener `:80` has `:80`",
-                "of its own",
-            ),
-            ("@", "bind has no value", "leave the key out"),
+            ("@localhost:80", "bind `localhost:80` has no IP address", "\"127.0.0.1:80\""),
+            ("@unix:/run/a.sock", "bind `unix:` is not implemented", "127.0.0.1:8080"),
+            ("[':80', @'0.0.0.0:80']", "bind `0.0.0.0:80` is taken: listener `:80` has `:80`", "of its own"),
             ("@[]", "bind is a list, not a single value", ""),
         ],
     );
 }
 
+#[rustfmt::skip] // A table is read by the row.
 #[test]
 fn pools() {
     run(
         "pool",
         &[
-            (
-                "balance: @leastconn",
-                "balance `leastconn` is not known",
-                "evener calls it `least_connections`; known: round_robin, ",
-            ),
-            (
-                "balance: @round_robbin",
-                "balance `round_robbin` is not known",
-                "did you mean `round_robin`?",
-            ),
-            (
-                "balance: @maglev",
-                "balance `maglev` is not implemented in evener",
-                "implemented now: round_robin",
-            ),
-            (
-                "when_down: @hold",
-                "when_down `hold` is not implemented",
-                "reset, close",
-            ),
-            (
-                "when_down: @explode",
-                "when_down `explode` is not known",
-                "known: reset, close",
-            ),
+            ("balance: @leastconn", "balance `leastconn` is not known", "evener calls it `least_connections`; known: round_robin, "),
+            ("balance: @round_robbin", "balance `round_robbin` is not known", "did you mean `round_robin`?"),
+            ("balance: @maglev", "balance `maglev` is not implemented in evener", "implemented now: round_robin"),
+            ("when_down: @hold", "when_down `hold` is not implemented", "reset, close"),
+            ("when_down: @explode", "when_down `explode` is not known", "known: reset, close"),
             ("retries: @101", "retries `101` is out of range", "0 to 100"),
-            (
-                "retries: @-1",
-                "retries `-1` is not a whole number",
-                "0 to 100",
-            ),
-            (
-                "health_check: { @intervall: 2s }",
-                "unknown key `intervall` in health_check",
-                "did you mean `interval`? known keys: type, interval, timeout, rise, fall, jitter",
-            ),
-            (
-                "health_check: { @inter: 2s }",
-                "unknown key `inter` in health_check",
-                "evener calls it `interval`",
-            ),
-            (
-                "health_check: { interval: @2 }",
-                "interval `2` has no unit",
-                "`2s` or `2ms`",
-            ),
-            (
-                "health_check: { interval: @2 parsecs }",
-                "interval `2 parsecs` is not a duration",
-                "with its unit",
-            ),
-            (
-                "health_check: { interval: @1ms }",
-                "interval `1ms` is out of range",
-                "from 10ms to 366days",
-            ),
-            (
-                "health_check: { timeout: @0s }",
-                "timeout `0s` is out of range",
-                "from 1ms",
-            ),
-            (
-                "health_check: { timeout: @off }",
-                "timeout `off` is not a duration",
-                "from 1ms",
-            ),
-            (
-                "health_check: { rise: @0 }",
-                "rise `0` is out of range",
-                "1 to 100",
-            ),
-            (
-                "health_check: { jitter: @60% }",
-                "jitter `60%` is out of range",
-                "0% to 50%",
-            ),
-            (
-                "health_check: { jitter: @0.1 }",
-                "jitter `0.1` is not a share",
-                "0% to 50%",
-            ),
-            (
-                "health_check: { type: @http }",
-                "type `http` is not implemented",
-                "implemented now: tcp, off",
-            ),
-            (
-                "health_check: { @fast_interval: 1s }",
-                "`fast_interval` is not implemented",
-                "fast_interval: off",
-            ),
-            (
-                "health_check: @tcp",
-                "health_check is the single value `tcp`",
-                "health_check: { interval: 2s }",
-            ),
-            (
-                "health_check: @",
-                "health_check is empty",
-                "health_check: off",
-            ),
-            (
-                "@slow_start: 30s",
-                "`slow_start` is not implemented in evener",
-                "remove it, or write `slow_start: off`",
-            ),
-            (
-                "@panic_threshold: 50%",
-                "`panic_threshold` is not implemented",
-                "panic_threshold: 0%",
-            ),
-            (
-                "@on_down: close",
-                "`on_down` is not implemented",
-                "on_down: keep",
-            ),
-            (
-                "@lb_policy: random",
-                "unknown key `lb_policy` in pool",
-                "evener calls it `balance`",
-            ),
+            ("retries: @-1", "retries `-1` is not a whole number", "0 to 100"),
+            ("health_check: { @intervall: 2s }", "unknown key `intervall` in health_check", "did you mean `interval`? known keys: type, interval, timeout, rise, fall, jitter"),
+            ("health_check: { @inter: 2s }", "unknown key `inter` in health_check", "evener calls it `interval`"),
+            ("health_check: { interval: @2 }", "interval `2` has no unit", "`2s` or `2ms`"),
+            ("health_check: { interval: @2 parsecs }", "interval `2 parsecs` is not a duration", "with its unit"),
+            ("health_check: { interval: @1ms }", "interval `1ms` is out of range", "from 10ms to 366days"),
+            ("health_check: { timeout: @0s }", "timeout `0s` is out of range", "from 1ms"),
+            ("health_check: { timeout: @off }", "timeout `off` is not a duration", "from 1ms"),
+            ("health_check: { rise: @0 }", "rise `0` is out of range", "1 to 100"),
+            ("health_check: { jitter: @60% }", "jitter `60%` is out of range", "0% to 50%"),
+            ("health_check: { jitter: @0.1 }", "jitter `0.1` is not a share", "0% to 50%"),
+            ("health_check: { type: @http }", "type `http` is not implemented", "implemented now: tcp, off"),
+            ("health_check: { @fast_interval: 1s }", "`fast_interval` is not implemented", "fast_interval: off"),
+            ("health_check: @tcp", "health_check is the single value `tcp`", "health_check: { interval: 2s }"),
+            ("@slow_start: 30s", "`slow_start` is not implemented in evener", "remove it, or write `slow_start: off`"),
+            ("@panic_threshold: 50%", "`panic_threshold` is not implemented", "panic_threshold: 0%"),
+            ("@on_down: close", "`on_down` is not implemented", "on_down: keep"),
+            ("@lb_policy: random", "unknown key `lb_policy` in pool", "evener calls it `balance`"),
         ],
     );
 }
 
+#[rustfmt::skip] // A table is read by the row.
 #[test]
 fn backends() {
     run(
         "backends",
         &[
             ("@[]", "backends is an empty list", "`- `"),
-            (
-                "@10.0.0.1:80",
-                "backends is the single value `10.0.0.1:80`, not a list",
-                "[a, b]",
-            ),
-            (
-                "[@'8000']",
-                "backend `8000` is only a port",
-                "127.0.0.1:8000",
-            ),
-            (
-                "[@':8000']",
-                "backend `:8000` has no host",
-                "127.0.0.1:8000",
-            ),
-            (
-                "[{ address: @'fe80::1:80' }]",
-                "address `fe80::1:80` has no port",
-                "brackets",
-            ),
-            (
-                "[{ address: @'10.0.0.1:0' }]",
-                "address `10.0.0.1:0` has port 0",
-                "1 to 65535",
-            ),
-            (
-                "[{ address: @'http://a:80/' }]",
-                "address `http://a:80/` is a URL",
-                "write \"a:80\"",
-            ),
-            (
-                "[@{ weight: 3 }]",
-                "this backend has no `address`",
-                "for example",
-            ),
+            ("@10.0.0.1:80", "backends is the single value `10.0.0.1:80`, not a list", "[a, b]"),
+            ("[@'8000']", "backend `8000` is only a port", "127.0.0.1:8000"),
+            ("[@':8000']", "backend `:8000` has no host", "127.0.0.1:8000"),
+            ("[{ address: @'fe80::1:80' }]", "address `fe80::1:80` has no port", "brackets"),
+            ("[{ address: @'10.0.0.1:0' }]", "address `10.0.0.1:0` has port 0", "1 to 65535"),
+            ("[{ address: @'http://a:80/' }]", "address `http://a:80/` is a URL", "write \"a:80\""),
+            ("[@{ weight: 3 }]", "this backend has no `address`", "for example"),
             ("[@[a:1]]", "backend is a list", ""),
-            (
-                "[{ address: a:1, weight: @257 }]",
-                "weight `257` is out of range",
-                "0 to 256",
-            ),
-            (
-                "[{ address: a:1, weight: @1.5 }]",
-                "weight `1.5` is not a whole number",
-                "0 to 256",
-            ),
-            (
-                "[{ address: a:1, state: @maint }]",
-                "state `maint` is not known",
-                "evener calls it `maintenance`; known: ready, drain, maintenance",
-            ),
-            (
-                "[{ address: a:1, @backup: true }]",
-                "`backup` is not implemented",
-                "backup: false",
-            ),
-            (
-                "[{ address: a:1, @server: b }]",
-                "unknown key `server` in backend",
-                "evener calls it `address`",
-            ),
-            (
-                "[a:1, @A:1]",
-                "backend `A:1` is in pool `default` twice",
-                "`weight`",
-            ),
-            (
-                "[a:1, { name: @'a:1', address: b:1 }]",
-                "the name `a:1` is taken by a backend before",
-                "of its own",
-            ),
-            (
-                "[@127.0.0.1:8080]",
-                "backend `127.0.0.1:8080` is evener's own listener `:8080`",
-                "come back",
-            ),
-            (
-                "[{ address: @localhost:8080 }]",
-                "backend `localhost:8080` is evener's own listener",
-                "come back",
-            ),
+            ("[{ address: a:1, weight: @257 }]", "weight `257` is out of range", "0 to 256"),
+            ("[{ address: a:1, weight: @1.5 }]", "weight `1.5` is not a whole number", "0 to 256"),
+            ("[{ address: a:1, state: @maint }]", "state `maint` is not known", "evener calls it `maintenance`; known: ready, drain, maintenance"),
+            ("[{ address: a:1, @backup: true }]", "`backup` is not implemented", "backup: false"),
+            ("[{ address: a:1, @server: b }]", "unknown key `server` in backend", "evener calls it `address`"),
+            ("[a:1, @A:1]", "backend `A:1` is in pool `default` twice", "`weight`"),
+            ("[a:1, { name: @'a:1', address: b:1 }]", "the name `a:1` is taken by a backend before", "of its own"),
+            ("[@127.0.0.1:8080]", "backend `127.0.0.1:8080` is evener's own listener `:8080`", "come back"),
+            ("[{ address: @localhost:8080 }]", "backend `localhost:8080` is evener's own listener", "come back"),
         ],
     );
     let zero = "listeners: [{ bind: ':8080' }]\npools:\n  - @backends:\n      - { address: a:1, weight: 0 }\n";
-    run(
-        "",
-        &[(
-            zero,
-            "every backend of pool `default` has weight 0",
-            "1 or more",
-        )],
-    );
+    run("", &[(zero, "every backend of pool `default` has weight 0", "1 or more")]);
 }
 
+#[rustfmt::skip] // A table is read by the row.
 #[test]
 fn the_other_sections() {
     run(
         "root",
         &[
-            (
-                "@frontends: []",
-                "unknown key `frontends` in the config",
-                "evener calls it `listeners`",
-            ),
-            (
-                "@timeout: {}",
-                "unknown key `timeout` in the config",
-                "evener calls it `timeouts`",
-            ),
-            (
-                "@admin: { bind: '127.0.0.1:9900' }",
-                "`admin` is not implemented",
-                "admin: off",
-            ),
-            (
-                "timeouts: { @idel: 1s }",
-                "unknown key `idel` in timeouts",
-                "did you mean `idle`?",
-            ),
-            (
-                "timeouts: { connect: @off }",
-                "connect `off` is not a duration",
-                "from 1ms",
-            ),
-            (
-                "timeouts: { idle: @0s }",
-                "idle `0s` is out of range",
-                "or `off`",
-            ),
-            (
-                "timeouts: { idle: @400days }",
-                "idle `400days` is out of range",
-                "366days",
-            ),
-            (
-                "timeouts: @5s",
-                "timeouts is the single value `5s`, not a mapping",
-                "key: value",
-            ),
-            (
-                "timeouts: @",
-                "timeouts is empty, not a mapping",
-                "key: value",
-            ),
-            (
-                "timeouts: { @queue: 5s }",
-                "`queue` is not implemented",
-                "queue: off",
-            ),
-            (
-                "shutdown: { drain_timeout: @25 }",
-                "drain_timeout `25` has no unit",
-                "`25s`",
-            ),
-            (
-                "log: { connections: @yes }",
-                "connections `yes` is not known",
-                "`true` or `false`",
-            ),
-            (
-                "log: { level: @warning }",
-                "level `warning` is not known",
-                "evener calls it `warn`",
-            ),
-            (
-                "log: { format: @xml }",
-                "format `xml` is not known",
-                "known: text, json",
-            ),
-            (
-                "limits: { max_connections: @off }",
-                "max_connections `off` is not a whole number",
-                "or `auto`",
-            ),
-            (
-                "@pools: []",
-                "key `pools` is given twice",
-                "the first is in line 2",
-            ),
+            ("@frontends: []", "unknown key `frontends` in config", "evener calls it `listeners`"),
+            ("@timeout: {}", "unknown key `timeout` in config", "evener calls it `timeouts`"),
+            ("@admin: { bind: '127.0.0.1:9900' }", "`admin` is not implemented", "admin: off"),
+            ("timeouts: { @idel: 1s }", "unknown key `idel` in timeouts", "did you mean `idle`?"),
+            ("timeouts: { connect: @off }", "connect `off` is not a duration", "from 1ms"),
+            ("timeouts: { idle: @0s }", "idle `0s` is out of range", "or `off`"),
+            ("timeouts: { idle: @400days }", "idle `400days` is out of range", "366days"),
+            ("timeouts: @5s", "timeouts is the single value `5s`, not a mapping", "key: value"),
+            ("timeouts: { @queue: 5s }", "`queue` is not implemented", "queue: off"),
+            ("shutdown: { drain_timeout: @25 }", "drain_timeout `25` has no unit", "`25s`"),
+            ("log: { connections: @yes }", "connections `yes` is not known", "`true` or `false`"),
+            ("log: { level: @warning }", "level `warning` is not known", "evener calls it `warn`"),
+            ("log: { format: @xml }", "format `xml` is not known", "known: text, json"),
+            ("limits: { max_connections: @off }", "max_connections `off` is not a whole number", "or `auto`"),
+            ("@pools: []", "key `pools` is given twice", "the first is in line 2"),
             ("@<<: { a: b }", "merge keys", "&name"),
             ("@---", "a second YAML document", "remove"),
         ],
     );
 }
 
+#[rustfmt::skip] // A table is read by the row.
 #[test]
 fn what_is_no_config_at_all() {
     run(
         "",
         &[
             ("@", "the config is empty", "listeners: [{ bind"),
+            ("listeners: [{ @bind: }]\npools: [{ backends: [a:1] }]", "bind has no value", "leave the key out"),
             ("@# nothing but a comment\n", "the config is empty", ""),
-            (
-                "@just some words",
-                "the config is the single value `just some words`, not a mapping",
-                "key: value",
-            ),
-            ("@- a\n- b\n", "the config is a list, not a mapping", ""),
-            (
-                "@pools: [{ backends: [a:1] }]",
-                "the config has no listeners",
-                "the smallest config",
-            ),
-            ("a: @!!str b", "YAML tags", "quotes"),
+            ("@just some words", "config is the single value `just some words`, not a mapping", "key: value"),
+            ("@- a\n- b\n", "config is a list, not a mapping", ""),
+            ("@pools: [{ backends: [a:1] }]", "this config has no `listeners`", "the smallest config"),
+            ("a: !!str @b", "YAML tags", "quotes"),
             ("? @[a]\n: b", "this can't be a key", "plain word"),
-            (
-                "a: &x [@*x]",
-                "this alias stands for a value that contains it",
-                "write it out",
-            ),
+            ("a: &x [@*x]", "this alias stands for a value that contains it", "write it out"),
         ],
     );
 }
@@ -530,6 +243,7 @@ fn what_is_no_yaml_is_shown_where_it_breaks() {
     }
 }
 
+#[rustfmt::skip] // A table is read by the row.
 #[test]
 fn several_mistakes_are_told_in_one_go_and_in_order() {
     let text = "
@@ -541,16 +255,8 @@ pools:
   - { backends: [b] }
 log: { level: loud }
 ";
-    let lines: Vec<usize> = errors(text)
-        .iter()
-        .map(|error| error.place.as_ref().unwrap().line)
-        .collect();
-    assert_eq!(
-        lines,
-        [3, 3, 4, 4, 6, 7, 7, 8],
-        "{}",
-        printed(&errors(text))
-    );
+    let lines: Vec<usize> = errors(text).iter().map(|error| error.place.as_ref().unwrap().line).collect();
+    assert_eq!(lines, [3, 3, 4, 4, 6, 7, 7, 8], "{}", printed(&errors(text)));
 }
 
 #[test]
@@ -567,6 +273,7 @@ fn names_and_numbers_of_a_page_are_cropped() {
     assert!(shown.len() < 2000, "{} bytes", shown.len());
 }
 
+#[rustfmt::skip] // A table is read by the row.
 #[test]
 fn bombs_end_soon() {
     let mut aliases = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_string();
@@ -575,17 +282,10 @@ fn bombs_end_soon() {
         aliases.push_str(&format!("a{level}: &a{level} [{below}]\n"));
     }
     assert!(printed(&errors(&aliases)).contains("more than 50000 values"));
-    for deep in [
-        "[".repeat(100_000),
-        "{a: ".repeat(100_000),
-        "- ".repeat(100_000),
-        "? ".repeat(100_000),
-    ] {
+    for deep in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(100_000), "? ".repeat(100_000)] {
         assert!(!errors(&deep).is_empty());
     }
-    let keys: String = (0..50_000)
-        .map(|number| format!("k{number}: 1\n"))
-        .collect();
+    let keys: String = (0..50_000).map(|number| format!("k{number}: 1\n")).collect();
     assert!(!errors(&keys).is_empty());
 }
 
@@ -631,7 +331,8 @@ proptest! {
         answers(&text)?;
     }
 
-    #[test]
+    #[rustfmt::skip] // A table is read by the row.
+#[test]
     fn a_damaged_config_gets_an_answer(
         cuts in prop::collection::vec((any::<prop::sample::Index>(), 0..4_usize, "[-a-z0-9:\\[\\]{},&*!'\"%\n\r\t \u{e9}]{0,4}"), 1..4),
     ) {

@@ -48,148 +48,64 @@ fn nothing_at_all_is_the_walk_through() {
     }
 }
 
+#[rustfmt::skip] // A table is read by the row.
 #[test]
 fn listeners_policy_and_backends() {
-    let config =
-        config("-l :80 --listen=[::1]:81 -b random a:1=3 --print-config 10.0.0.1:2 -- [::1]:3=0");
-    let names: Vec<&str> = config
-        .listeners
-        .iter()
-        .map(|listener| listener.name.as_str())
-        .collect();
+    let config = config("-l :80 --listen=[::1]:81 -b random a:1=3 --print-config 10.0.0.1:2 -- [::1]:3=0");
+    let names: Vec<&str> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
     assert_eq!(names, [":80", "[::1]:81"]);
     assert_eq!(config.pools[0].balance.name, "random");
-    assert_eq!(
-        backends(&config),
-        [("a:1", 3), ("10.0.0.1:2", 1), ("[::1]:3", 0)]
-    );
+    assert_eq!(backends(&config), [("a:1", 3), ("10.0.0.1:2", 1), ("[::1]:3", 0)]);
 }
 
+#[rustfmt::skip] // A table is read by the row.
 #[test]
 fn commands() {
     let file = PathBuf::from("a.yaml");
-    let run = |print_config| Command::Run {
-        source: Source::File(file.clone()),
-        print_config,
-    };
+    let run = |print_config| Command::Run { source: Source::File(file.clone()), print_config };
     assert_eq!(read("-c a.yaml").unwrap(), run(false));
-    assert_eq!(
-        read("--config=a.yaml --print-config --admin=off").unwrap(),
-        run(true)
-    );
-    assert_eq!(
-        read("check a.yaml").unwrap(),
-        Command::Check { file: file.clone() }
-    );
-    assert_eq!(
-        read("check demo").unwrap(),
-        Command::Check {
-            file: PathBuf::from("demo")
-        }
-    );
+    assert_eq!(read("--config=a.yaml --print-config --admin=off").unwrap(), run(true));
+    assert_eq!(read("check a.yaml").unwrap(), Command::Check { file: file.clone() });
+    assert_eq!(read("check demo").unwrap(), Command::Check { file: PathBuf::from("demo") });
     assert_eq!(read("--help").unwrap(), Command::Help);
     assert_eq!(read("check -h").unwrap(), Command::Help);
     assert_eq!(read("-V").unwrap(), Command::Version);
     let demo = config("demo -l :9000 -b least_connections");
-    assert_eq!(
-        (demo.listeners[0].name.as_str(), demo.pools[0].balance.name),
-        (":9000", "least_connections")
-    );
+    assert_eq!((demo.listeners[0].name.as_str(), demo.pools[0].balance.name), (":9000", "least_connections"));
 }
 
+#[rustfmt::skip] // A table is read by the row.
 #[test]
 fn bad_command_lines_say_what_would_be_right() {
     for (line, what, help) in [
-        (
-            "--lisen :80",
-            "unknown option `--lisen`",
-            "did you mean `--listen`?",
-        ),
+        ("--lisen :80", "unknown option `--lisen`", "did you mean `--listen`?"),
         ("-x", "unknown option `-x`", ""),
         ("--listen", "--listen has no value", "`--listen ADDR`"),
         ("-l 8080", "--listen `8080` is only a port", "\":8080\""),
-        (
-            "-l localhost:80",
-            "--listen `localhost:80` has no IP address",
-            "127.0.0.1:80",
-        ),
-        (
-            "-b leastconn",
-            "--balance `leastconn` is not known",
-            "evener calls it `least_connections`",
-        ),
-        (
-            "-b maglev",
-            "--balance `maglev` is not implemented",
-            "round_robin",
-        ),
+        ("-l localhost:80", "--listen `localhost:80` has no IP address", "127.0.0.1:80"),
+        ("-b leastconn", "--balance `leastconn` is not known", "evener calls it `least_connections`"),
+        ("-b leastcon", "--balance `leastcon` is not known", "did you mean `least_connections`?"),
+        ("-b maglev", "--balance `maglev` is not implemented", "round_robin"),
         ("-b first -b random", "--balance is given twice", "once"),
         ("-c a -c b", "--config is given twice", "once"),
-        (
-            "-c a a:1",
-            "--config and backends can't be given together",
-            "the file says everything",
-        ),
-        (
-            "-c a -l :1",
-            "--config and --listen can't be given together",
-            "leave out --config",
-        ),
-        (
-            "-c a -b first",
-            "--config and --balance can't be given together",
-            "leave out --config",
-        ),
-        (
-            "--admin 127.0.0.1:9900",
-            "`--admin` is not implemented in evener",
-            "`--admin off`",
-        ),
-        (
-            "dmeo",
-            "`dmeo` is neither a command nor a backend",
-            "did you mean `demo`?",
-        ),
-        (
-            "statsu",
-            "`statsu` is neither a command nor a backend",
-            "did you mean `status`?",
-        ),
+        ("-c a a:1", "--config and backends can't be given together", "the file says everything"),
+        ("-c a -l :1", "--config and --listen can't be given together", "leave out --config"),
+        ("-c a -b first", "--config and --balance can't be given together", "leave out --config"),
+        ("--admin 127.0.0.1:9900", "`--admin` is not implemented in evener", "`--admin off`"),
+        ("dmeo", "`dmeo` is neither a command nor a backend", "did you mean `demo`?"),
+        ("statsu", "`statsu` is neither a command nor a backend", "did you mean `status`?"),
+        ("help", "`help` is neither", "did you mean `--help`?"),
         ("status", "`status` is not implemented in evener", ""),
         ("reload --now", "`reload` is not implemented in evener", ""),
-        (
-            "db.internal",
-            "backend `db.internal` has no port",
-            "db.internal:8000",
-        ),
+        ("db.internal", "backend `db.internal` has no port", "db.internal:8000"),
         (":8000", "backend `:8000` has no host", "127.0.0.1:8000"),
         ("a:1=x", "weight `x` is not a whole number", "0 to 256"),
         ("a:1=300", "weight `300` is out of range", "0 to 256"),
-        (
-            "a:1 a:1",
-            "backend `a:1` is in pool `default` twice",
-            "weight",
-        ),
-        (
-            "a:1=0",
-            "every backend of pool `default` has weight 0",
-            "1 or more",
-        ),
-        (
-            "127.0.0.1:8080",
-            "backend `127.0.0.1:8080` is evener's own listener",
-            "come back",
-        ),
-        (
-            "-l :80 -l 0.0.0.0:80",
-            "bind `0.0.0.0:80` is taken",
-            "of its own",
-        ),
-        (
-            "demo a:1",
-            "`demo` brings its own backends",
-            "leave out `demo`",
-        ),
+        ("a:1 a:1", "backend `a:1` is in pool `default` twice", "weight"),
+        ("a:1=0", "every backend of pool `default` has weight 0", "1 or more"),
+        ("127.0.0.1:8080", "backend `127.0.0.1:8080` is evener's own listener", "come back"),
+        ("-l :80 -l 0.0.0.0:80", "bind `0.0.0.0:80` is taken", "of its own"),
+        ("demo a:1", "`demo` brings its own backends", "leave out `demo`"),
         ("demo -c a", "`demo` takes no --config", "evener --config"),
         ("check", "`check` needs a file", "evener check FILE"),
         ("check a b", "FILE of `check` is given twice", ""),
@@ -200,10 +116,7 @@ fn bad_command_lines_say_what_would_be_right() {
             Ok(command) => panic!("{line} was accepted: {command:?}"),
             Err(error) => error.to_string(),
         };
-        assert!(
-            shown.starts_with(&format!("error: {what}")),
-            "{line}: {shown}"
-        );
+        assert!(shown.starts_with(&format!("error: {what}")), "{line}: {shown}");
         assert!(shown.contains(help), "{line}: {shown}");
         assert!(shown.ends_with("\ntry `evener --help`"), "{line}: {shown}");
     }

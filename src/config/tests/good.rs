@@ -156,6 +156,15 @@ fn the_ways_that_yaml_has_to_say_the_same() {
 }
 
 #[test]
+fn a_section_whose_lines_are_commented_out_is_a_section_of_defaults() {
+    let text = "timeouts:\n  # idle: 1s\nlog:\nlimits: ~\nshutdown: null\n";
+    let smallest = load(SMALLEST);
+    assert_eq!(load(&format!("{SMALLEST}{text}")), smallest);
+    let empty_check = SMALLEST.replace("[{ back", "[{ health_check: , back");
+    assert_eq!(load(&empty_check), smallest);
+}
+
+#[test]
 fn off_is_a_word_quoted_or_not_and_other_booleans_are_not_guessed() {
     for off in [
         "off",
@@ -164,8 +173,7 @@ fn off_is_a_word_quoted_or_not_and_other_booleans_are_not_guessed() {
         "{ type: off }",
         "{ type: 'off', interval: 5s }",
     ] {
-        let text =
-            format!("{SMALLEST}").replace("[{ back", &format!("[{{ health_check: {off}, back"));
+        let text = SMALLEST.replace("[{ back", &format!("[{{ health_check: {off}, back"));
         assert_eq!(load(&text).pools[0].health_check, None, "{text}");
     }
     // A name is a name, whatever YAML 1.1 made of it.

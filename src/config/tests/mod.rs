@@ -1,9 +1,14 @@
 //! Whole configs and whole command lines: the good ones, the bad ones with the answer that each
 //! must get, and arbitrary ones, which must get some answer.
 
+mod address;
 mod bad;
 mod cli;
+mod error;
 mod good;
+mod print;
+mod value;
+mod words;
 
 use super::{Config, ConfigError};
 

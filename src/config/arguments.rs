@@ -1,0 +1,274 @@
+//! Raw arguments to a [`Command`].
+
+use super::check::check;
+use super::cli::{Command, Source, UsageError};
+use super::error::quoted;
+use super::words::{closest, not_implemented};
+use super::{Backend, Bind, Config, Listener, Pool, address, defaults, value};
+use crate::policy::balance::Policy;
+use lexopt::Arg;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const OPTIONS: [&str; 7] = [
+    "--config",
+    "--listen",
+    "--balance",
+    "--admin",
+    "--print-config",
+    "--help",
+    "--version",
+];
+const COMMANDS: [&str; 2] = ["demo", "check"];
+const LATER_COMMANDS: [&str; 10] = [
+    "status",
+    "top",
+    "connections",
+    "explain",
+    "drain",
+    "ready",
+    "maintain",
+    "weight",
+    "kill",
+    "reload",
+];
+
+/// Reads them all; the first that is wrong ends it.
+pub(super) fn parse(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+    let mut raw = Raw::default();
+    loop {
+        let argument = match parser.next() {
+            Ok(Some(argument)) => argument,
+            Ok(None) => break,
+            Err(error) => return Err(UsageError::new(error.to_string(), "")),
+        };
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
+            Arg::Short('V') | Arg::Long("version") => return Ok(Command::Version),
+            Arg::Long("print-config") => raw.print_config = true,
+            Arg::Short('c') | Arg::Long("config") => {
+                let file = PathBuf::from(os_value(&mut parser, "--config", "FILE")?);
+                once("--config", raw.config.replace(file))?;
+            }
+            Arg::Short('l') | Arg::Long("listen") => {
+                let text = value(&mut parser, "--listen", "ADDR")?;
+                let bind = address::bind(&text).map_err(|problem| problem.of_key("--listen"))?;
+                raw.listen.push(bind);
+            }
+            Arg::Short('b') | Arg::Long("balance") => {
+                let text = value(&mut parser, "--balance", "NAME")?;
+                let policy = value::policy(&text).map_err(|problem| problem.of_key("--balance"))?;
+                once("--balance", raw.balance.replace(policy))?;
+            }
+            Arg::Long("admin") => admin(&value(&mut parser, "--admin", "ADDR|off")?)?,
+            Arg::Value(text) => raw.word(text)?,
+            Arg::Short(letter) => return Err(unknown_option(&format!("-{letter}"))),
+            Arg::Long(name) => return Err(unknown_option(&format!("--{name}"))),
+        }
+    }
+    raw.command()
+}
+
+/// The arguments as they were given, each valid by itself.
+#[derive(Debug, Default)]
+struct Raw {
+    command: Option<&'static str>,
+    check: Option<PathBuf>,
+    config: Option<PathBuf>,
+    listen: Vec<Bind>,
+    balance: Option<&'static Policy>,
+    backends: Vec<Backend>,
+    print_config: bool,
+}
+
+impl Raw {
+    /// A command, the file that `check` reads, or a backend.
+    fn word(&mut self, word: OsString) -> Result<(), UsageError> {
+        if self.command == Some("check") {
+            return once("FILE of `check`", self.check.replace(PathBuf::from(word)));
+        }
+        let word = utf8(word)?;
+        let is_first = self.command.is_none() && self.backends.is_empty();
+        let command = COMMANDS.into_iter().find(|command| *command == word);
+        if command.is_some() && is_first {
+            self.command = command;
+            return Ok(());
+        }
+        if LATER_COMMANDS.contains(&word.as_str()) {
+            return Err(not_implemented(&word, "").into());
+        }
+        if self.command == Some("demo") {
+            let what = format!(
+                "`demo` brings its own backends: {} is too much",
+                quoted(&word)
+            );
+            return Err(UsageError::new(what, "leave it out, or leave out `demo`"));
+        }
+        // Every backend has a colon, and no command has one.
+        let near = closest(&word, COMMANDS.into_iter().chain(LATER_COMMANDS))
+            .or_else(|| closest(&format!("--{word}"), OPTIONS));
+        if let Some(near) = near.filter(|_| is_first && !word.contains(':')) {
+            let what = format!("{} is neither a command nor a backend", quoted(&word));
+            return Err(UsageError::new(what, &format!("did you mean `{near}`?")));
+        }
+        self.backends.push(backend(&word)?);
+        Ok(())
+    }
+
+    fn command(self) -> Result<Command, UsageError> {
+        if self.command == Some("check") {
+            return self.check_file();
+        }
+        let print_config = self.print_config;
+        if self.command == Some("demo") {
+            if self.config.is_some() {
+                return Err(UsageError::new(
+                    "`demo` takes no --config",
+                    "to run a config: `evener --config FILE`",
+                ));
+            }
+            return Ok(Command::Demo {
+                config: self.built()?,
+                print_config,
+            });
+        }
+        let Some(file) = self.config else {
+            return Ok(Command::Run {
+                source: Source::Arguments(self.built()?),
+                print_config,
+            });
+        };
+        let other = if !self.backends.is_empty() {
+            "backends"
+        } else if !self.listen.is_empty() {
+            "--listen"
+        } else if self.balance.is_some() {
+            "--balance"
+        } else {
+            return Ok(Command::Run {
+                source: Source::File(file),
+                print_config,
+            });
+        };
+        let help = "the file says everything: write it there, or leave out --config";
+        Err(UsageError::new(
+            format!("--config and {other} can't be given together"),
+            help,
+        ))
+    }
+
+    fn check_file(self) -> Result<Command, UsageError> {
+        let alone = self.config.is_none()
+            && self.listen.is_empty()
+            && self.balance.is_none()
+            && !self.print_config;
+        if !alone {
+            return Err(UsageError::new(
+                "`check` takes a file and no options",
+                "`evener check FILE`",
+            ));
+        }
+        match self.check {
+            Some(file) => Ok(Command::Check { file }),
+            None => Err(UsageError::new(
+                "`check` needs a file",
+                "`evener check FILE`",
+            )),
+        }
+    }
+
+    /// The config that the arguments stand for.
+    fn built(self) -> Result<Box<Config>, UsageError> {
+        let or_default = |listen: Vec<Bind>| match listen.is_empty() {
+            true => address::bind(defaults::LISTEN).map(|bind| vec![bind]),
+            false => Ok(listen),
+        };
+        let mut backends = self.backends;
+        if backends.is_empty() {
+            for text in defaults::BACKENDS {
+                backends.push(backend(text)?);
+            }
+        }
+        let mut pool = Pool::new(defaults::POOL_NAME, backends);
+        pool.balance = self.balance.unwrap_or(pool.balance);
+        let listen = or_default(self.listen)?;
+        let config = Config {
+            listeners: listen
+                .into_iter()
+                .map(|bind| Listener::new(bind, &pool.name))
+                .collect(),
+            pools: vec![pool],
+            timeouts: Default::default(),
+            shutdown: Default::default(),
+            log: Default::default(),
+            limits: Default::default(),
+        };
+        match check(&config).into_iter().next() {
+            Some((_, problem)) => Err(problem.into()),
+            None => Ok(Box::new(config)),
+        }
+    }
+}
+
+/// `HOST:PORT` or `HOST:PORT=WEIGHT`.
+fn backend(word: &str) -> Result<Backend, UsageError> {
+    let (address, weight) = match word.split_once('=') {
+        Some((address, weight)) => (address, Some(weight)),
+        None => (word, None),
+    };
+    let address = address::backend(address).map_err(|problem| problem.of_key("backend"))?;
+    let mut backend = Backend::new(address);
+    if let Some(weight) = weight {
+        let weight = value::number(weight, &defaults::WEIGHT_RANGE);
+        backend.weight = weight.map_err(|problem| problem.of_key("weight"))?;
+    }
+    Ok(backend)
+}
+
+/// The admin address. This version has none, and so only `off` can be kept.
+fn admin(text: &str) -> Result<(), UsageError> {
+    if text == "off" {
+        return Ok(());
+    }
+    Err(not_implemented("--admin", "remove it, or write `--admin off`").into())
+}
+
+fn unknown_option(option: &str) -> UsageError {
+    let near = closest(option, OPTIONS);
+    let help = near.map_or(String::new(), |near| format!("did you mean `{near}`?"));
+    UsageError::new(format!("unknown option {}", quoted(option)), &help)
+}
+
+fn once<T>(option: &str, before: Option<T>) -> Result<(), UsageError> {
+    match before {
+        Some(_) => Err(UsageError::new(
+            format!("{option} is given twice"),
+            "give it once",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn os_value(parser: &mut lexopt::Parser, option: &str, kind: &str) -> Result<OsString, UsageError> {
+    let missing = |_| {
+        UsageError::new(
+            format!("{option} has no value"),
+            &format!("`{option} {kind}`"),
+        )
+    };
+    parser.value().map_err(missing)
+}
+
+fn value(parser: &mut lexopt::Parser, option: &str, kind: &str) -> Result<String, UsageError> {
+    utf8(os_value(parser, option, kind)?)
+}
+
+fn utf8(text: OsString) -> Result<String, UsageError> {
+    let unreadable = |text: OsString| {
+        UsageError::new(
+            format!("{} is not UTF-8 text", quoted(&text.to_string_lossy())),
+            "",
+        )
+    };
+    text.into_string().map_err(unreadable)
+}

@@ -1,0 +1,235 @@
+//! What is printed loads again: generated configs, and one that is read by a person.
+
+use super::super::defaults::*;
+use super::super::*;
+use crate::policy::balance;
+use crate::policy::health::AdminState;
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+fn name() -> impl Strategy<Value = String> {
+    // Anything that the reader allows: every character but control characters.
+    prop_oneof![
+        "[a-z]{1,8}",
+        "\\PC{1,16}",
+        Just("null".to_string()),
+        Just("~".to_string()),
+        Just("off".to_string()),
+        Just("- \"a\": #'\\ ".to_string()),
+        Just("\u{feff}\u{2028}\u{a0}x ".to_string()),
+    ]
+    .prop_filter("no control characters", |name| {
+        !name.chars().any(char::is_control)
+    })
+}
+
+fn time(min_ms: u64) -> impl Strategy<Value = Duration> {
+    prop_oneof![min_ms..5_000, min_ms..=366 * 86_400_000].prop_map(Duration::from_millis)
+}
+
+fn connections() -> impl Strategy<Value = Option<u32>> {
+    option::of(CONNECTIONS_RANGE)
+}
+
+fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
+    let hosts = prop::sample::select(vec![":", "0.0.0.0:", "[::1]:", "127.0.0.1:"]);
+    let rows = vec(
+        (vec(hosts, 1..3), prop::sample::select(pools), connections()),
+        4,
+    );
+    (btree_set(name(), 1..4), rows).prop_map(|(names, rows)| {
+        let mut port = 20_000;
+        let mut bind = |host: &str| {
+            port += 1;
+            address::bind(&format!("{host}{port}")).unwrap()
+        };
+        let mut listeners = Vec::new();
+        for (name, (hosts, pool, max_connections)) in names.into_iter().zip(rows) {
+            let bind = hosts.into_iter().map(&mut bind).collect();
+            listeners.push(Listener {
+                name,
+                bind,
+                pool,
+                max_connections,
+            });
+        }
+        listeners
+    })
+}
+
+fn backends() -> impl Strategy<Value = Vec<Backend>> {
+    let states = [
+        AdminState::Ready,
+        AdminState::Drain,
+        AdminState::Maintenance,
+    ];
+    let backend = (
+        option::of(name()),
+        any::<bool>(),
+        1..=256_u32,
+        prop::sample::select(states.to_vec()),
+    );
+    vec(backend, 1..5).prop_map(|rows| {
+        let mut backends: Vec<Backend> = Vec::new();
+        for (index, (name, is_ip, weight, state)) in rows.into_iter().enumerate() {
+            let port = 1000 + index as u16;
+            let host = format!("{}.example", "h".repeat(60));
+            let ip = BackendAddress::Ip(([10, 0, 0, 1], port).into());
+            let address = if is_ip {
+                ip
+            } else {
+                BackendAddress::Name { host, port }
+            };
+            let unnamed = Backend::new(address);
+            let name = name.filter(|name| backends.iter().all(|other| other.name != *name));
+            backends.push(Backend {
+                name: name.unwrap_or(unnamed.name),
+                weight,
+                state,
+                ..unnamed
+            });
+        }
+        backends
+    })
+}
+
+fn health_check() -> impl Strategy<Value = HealthCheck> {
+    (time(10), time(1), STREAK_RANGE, STREAK_RANGE, 0..=5000_u32).prop_map(
+        |(interval, timeout, rise, fall, jitter)| {
+            let jitter = f64::from(jitter) / 10_000.0;
+            HealthCheck {
+                probe: Probe::Tcp,
+                interval,
+                timeout,
+                rise,
+                fall,
+                jitter,
+            }
+        },
+    )
+}
+
+fn pools() -> impl Strategy<Value = Vec<Pool>> {
+    let policies: Vec<&str> = balance::names().collect();
+    let when_down = prop::sample::select(WhenDown::ALL.to_vec());
+    let pool = (
+        prop::sample::select(policies),
+        RETRIES_RANGE,
+        when_down,
+        option::of(health_check()),
+        backends(),
+    );
+    (btree_set(name(), 1..4), vec(pool, 4)).prop_map(|(names, rows)| {
+        let pool = |(name, (balance, retries, when_down, health_check, backends))| {
+            let balance = balance::by_name(balance).unwrap();
+            Pool {
+                name,
+                balance,
+                retries,
+                when_down,
+                health_check,
+                backends,
+            }
+        };
+        names.into_iter().zip(rows).map(pool).collect()
+    })
+}
+
+fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits)> {
+    let timeouts = (time(1), option::of(time(1)), option::of(time(1))).prop_map(
+        |(connect, idle, half_close)| Timeouts {
+            connect,
+            idle,
+            half_close,
+        },
+    );
+    let shutdown =
+        (time(0), option::of(time(0))).prop_map(|(pre_stop_delay, drain_timeout)| Shutdown {
+            pre_stop_delay,
+            drain_timeout,
+        });
+    let formats = prop::sample::select(LogFormat::ALL.to_vec());
+    let levels = prop::sample::select(LogLevel::ALL.to_vec());
+    let log = (formats, levels, any::<bool>()).prop_map(|(format, level, connections)| Log {
+        format,
+        level,
+        connections,
+    });
+    let limits = connections().prop_map(|max_connections| Limits { max_connections });
+    (timeouts, shutdown, log, limits)
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    pools().prop_flat_map(|pools| {
+        let names = pools.iter().map(|pool| pool.name.clone()).collect();
+        (listeners(names), Just(pools), settings()).prop_map(
+            |(listeners, pools, (timeouts, shutdown, log, limits))| Config {
+                listeners,
+                pools,
+                timeouts,
+                shutdown,
+                log,
+                limits,
+            },
+        )
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_printed_loads_again_to_the_same(config in config()) {
+        let yaml = config.to_yaml();
+        match Config::from_yaml("printed", &yaml) {
+            Ok(again) => prop_assert_eq!(again, config),
+            Err(errors) => prop_assert!(false, "{}\n{}", errors[0], yaml),
+        }
+    }
+}
+
+#[test]
+fn it_reads_well() {
+    let text = "\
+listeners: [{ bind: ':8080' }]
+pools:
+  - backends: ['127.0.0.1:8000', { name: b, address: db:5432, weight: 3 }]
+timeouts: { idle: 90m }
+";
+    let yaml = Config::from_yaml("t", text).unwrap().to_yaml();
+    let expected = "\
+listeners:
+  - name: \":8080\"
+    bind: \":8080\"
+    pool: default
+    max_connections: off
+pools:
+  - name: default
+    balance: round_robin
+    retries: 2
+    when_down: reset
+    health_check:
+      type: tcp
+      interval: 2s
+      timeout: 1s
+      rise: 2
+      fall: 3
+      jitter: 10%
+    backends:
+      - { address: \"127.0.0.1:8000\", weight: 1, state: ready }
+      - { name: b, address: \"db:5432\", weight: 3, state: ready }
+timeouts:
+  connect: 5s
+  idle: 1h 30m
+  half_close: 30s
+shutdown:
+  pre_stop_delay: 0s
+  drain_timeout: 25s
+log:
+  format: text
+  level: info
+  connections: true
+limits:
+  max_connections: auto
+";
+    assert_eq!(yaml.split_once('\n').unwrap().1, expected);
+}
