@@ -3,7 +3,9 @@
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "the harness uses plain std sockets"
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests use plain std sockets, and a panic is how they fail"
 )]
 
 mod support;

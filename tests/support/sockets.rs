@@ -49,6 +49,25 @@ fn is_reset_error(error: &io::Error) -> bool {
     )
 }
 
+/// `read` that no signal disturbs: with a timeout set it isn't restarted by the kernel (signal(7)),
+/// not even when the whole process is stopped and continued.
+pub fn read_some(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Does nothing arrive for so long, neither data nor FIN nor RST?
+pub fn is_silent_for(stream: &TcpStream, limit: Duration) -> bool {
+    stream.set_read_timeout(Some(limit)).unwrap();
+    let result = read_some(stream, &mut [0]);
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
 /// How a stream came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -62,7 +81,7 @@ pub enum End {
 
 /// Everything that arrives, and how it ended, within [`DEADLINE`].
 #[track_caller]
-pub fn read_until_end(mut stream: &TcpStream) -> (Vec<u8>, End) {
+pub fn read_until_end(stream: &TcpStream) -> (Vec<u8>, End) {
     let until = deadline();
     let mut received = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
@@ -72,12 +91,11 @@ pub fn read_until_end(mut stream: &TcpStream) -> (Vec<u8>, End) {
             return (received, End::Open);
         }
         stream.set_read_timeout(Some(left)).unwrap();
-        match stream.read(&mut buffer) {
+        match read_some(stream, &mut buffer) {
             Ok(0) => return (received, End::Fin),
             Ok(bytes) => received.extend_from_slice(&buffer[..bytes]),
             Err(error) if is_reset_error(&error) => return (received, End::Reset),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("read after {} bytes: {error}", received.len()),
         }
     }
