@@ -17,7 +17,10 @@
 )]
 #![allow(
     clippy::disallowed_methods,
-    reason = "tests use plain std sockets and threads, which the product doesn't"
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests use plain std sockets and threads, and a panic is how they fail; each test file \
+              says the same for itself"
 )]
 
 mod invariants;
@@ -29,8 +32,8 @@ use std::time::{Duration, Instant};
 pub use invariants::Baseline;
 pub use process::{Evener, Finished, Process, TempDir, run};
 pub use sockets::{
-    BlackHole, End, RefusingPort, Server, connect, http_get, is_reset, read_to_end_with_deadline,
-    read_until_end, reset,
+    BlackHole, End, RefusingPort, Server, connect, http_get, is_reset, is_silent_for, read_some,
+    read_to_end_with_deadline, read_until_end, reset, try_connect,
 };
 
 /// Longest wait for anything that should simply happen.
