@@ -63,11 +63,11 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(&[format!("error: {}", StartError::Thread(error))]),
     };
-    let panics = log.report_panics();
+    log.report_panics();
     let code = match Server::start(config, &log, &signals) {
         Ok(server) => {
             if let Some(demo) = &demo {
-                demo.explain();
+                demo.explain(&log);
             }
             // The sender lives in the signal handler, so this is a signal.
             let _ = signals.recv();
@@ -79,7 +79,6 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
         Err(StartError::Interrupted) => ExitCode::SUCCESS,
         Err(error) => fail(&[format!("error: {error}")]),
     };
-    drop((panics, log));
     log_thread.finish();
     code
 }

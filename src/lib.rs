@@ -59,7 +59,7 @@
 //! | `health` | every health state | a channel, until the next probe is due | the stop channel is disconnected |
 //! | `probe …` | one connection | `poll` | the probe's timeout, or the checker hangs up |
 //! | `reaper` | its notes on each session | a channel, with a timeout | the stop channel is disconnected |
-//! | `log` | standard output | a channel | every sender is gone |
+//! | `log` | standard output | a channel, or `write` | it was told that this was all |
 //!
 //! # What is deliberately absent
 //!
