@@ -63,11 +63,11 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(&[format!("error: {}", StartError::Thread(error))]),
     };
-    let panics = log.report_panics();
+    log.report_panics();
     let code = match Server::start(config, &log, &signals) {
         Ok(server) => {
             if let Some(demo) = &demo {
-                demo.explain();
+                demo.explain(&log);
             }
             // The sender lives in the signal handler, so this is a signal.
             let _ = signals.recv();
@@ -79,13 +79,14 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
         Err(StartError::Interrupted) => ExitCode::SUCCESS,
         Err(error) => fail(&[format!("error: {error}")]),
     };
-    drop((panics, log));
     log_thread.finish();
     code
 }
 
-/// A message for each SIGINT or SIGTERM.
+/// A message for each SIGINT or SIGTERM. SIGHUP means "reload" to whoever sends it, which this
+/// version can't do yet: it is blocked, before the first thread starts, so that it ends nothing.
 fn signals() -> Result<Receiver<()>, ctrlc::Error> {
+    evener_sys::block_hangup().map_err(ctrlc::Error::System)?;
     let (sender, signals) = crossbeam_channel::unbounded();
     ctrlc::set_handler(move || {
         // It fails when the program is at its end anyway.

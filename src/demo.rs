@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::{BackendAddress, Config};
 use crate::dummy::{Backend, Options};
+use crate::events::Event;
+use crate::log::Log;
 use crate::sync::Mutex;
 use crate::threads;
 
@@ -72,20 +74,24 @@ impl Demo {
 
     /// Tells what to try, and begins to read commands from the terminal: a port and Enter stops or
     /// starts the backend on it.
-    pub fn explain(&self) {
+    pub fn explain(&self, log: &Log) {
         let port = self.listen.rsplit(':').next().unwrap_or_default();
-        let ports: Vec<u16> = self.backends.lock().keys().copied().collect();
-        say(format_args!(
+        let ports: Vec<String> = self.backends.lock().keys().map(u16::to_string).collect();
+        let text = format!(
             "\nTry it, in another terminal:   curl localhost:{port}   (four times)\n\
-             Stop or start a backend:       type its port here ({ports:?}) and Enter\n\
+             Stop or start a backend:       type its port here ({ports}) and Enter\n\
              See a thread per direction:    ps -L -p {pid} -o tid,comm\n\
              End:                           Ctrl-C\n",
+            ports = ports.join(", "),
             pid = std::process::id()
-        ));
-        let backends = Arc::clone(&self.backends);
+        );
+        log.send(Event::Note { text });
+        let (backends, log) = (Arc::clone(&self.backends), log.clone());
         // Nobody joins it: it blocks in reading the terminal until the program ends. Without it the
         // demo can still be watched.
-        drop(threads::spawn("demo", move || read_commands(&backends)));
+        drop(threads::spawn("demo", move || {
+            read_commands(&backends, &log)
+        }));
     }
 }
 
@@ -98,7 +104,8 @@ fn start(address: SocketAddr) -> Result<Backend, DemoError> {
     Backend::start(options).map_err(|error| DemoError { address, error })
 }
 
-fn read_commands(backends: &Mutex<BTreeMap<u16, Option<Backend>>>) {
+fn read_commands(backends: &Mutex<BTreeMap<u16, Option<Backend>>>, log: &Log) {
+    let say = |text| log.send(Event::Note { text });
     for line in io::stdin().lines() {
         let Ok(line) = line else { return };
         let mut backends = backends.lock();
@@ -113,22 +120,17 @@ fn read_commands(backends: &Mutex<BTreeMap<u16, Option<Backend>>>) {
         match backend.take() {
             Some(running) => {
                 drop(running);
-                say(format_args!(
+                say(format!(
                     "(backend {port} stopped; the next health checks will notice)"
                 ));
             }
             None => match start((std::net::Ipv4Addr::LOCALHOST, port).into()) {
                 Ok(started) => {
                     *backend = Some(started);
-                    say(format_args!("(backend {port} started again)"));
+                    say(format!("(backend {port} started again)"));
                 }
-                Err(error) => say(format_args!("({error})")),
+                Err(error) => say(format!("({error})")),
             },
         }
     }
-}
-
-/// One message on stdout. `println!` would panic where nobody takes it any more.
-fn say(what: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stdout(), "{what}");
 }

@@ -1,4 +1,71 @@
-//! evener (map to be written)
+//! evener: a Layer-4 (TCP) load balancer of blocking sockets and operating-system threads.
+//!
+//! It spreads TCP connections over pools of backends, notices dead servers, and passes on every
+//! byte, FIN and reset as it came. There is no async runtime, no event loop and no unsafe code in
+//! this crate; what it needs of the kernel beyond `std` and `rustix` is in the small crate
+//! `evener-sys`.
+//!
+//! # One session, from top to bottom
+//!
+//! ```text
+//! client ──▶ listener thread    waits for room, accepts, sets two threads aside
+//!                 │
+//!                 ▼
+//!            session thread     leases a backend, connects (the next one if it fails),
+//!                 │             then copies client ──▶ backend
+//!                 ▼
+//!            return thread      copies client ◀── backend
+//!
+//! health thread  orders probes, owns every health state, publishes who can serve (RwLock)
+//! reaper         ends sessions in which nothing moves any more
+//! log thread     receives events over a channel and writes them; nobody else does
+//! main thread    waits for a signal, then runs the shutdown
+//! ```
+//!
+//! # The map
+//!
+//! A file imports only from rows below its own; `tests/architecture.rs` checks it. Nothing below
+//! knows anything above: callers log, leaves return what happened.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`server`], [`demo`] | start and shutdown, in a written order; owns every `JoinHandle` |
+//! | [`acceptor`] | a listener thread: room first, then accept, then two threads |
+//! | [`reaper`] | ends silent sessions |
+//! | [`session`] | **one session's life, read top to bottom** |
+//! | [`health`] | the checker thread, and one probe |
+//! | [`registry`] | the sessions that live now |
+//! | [`pool`] | backends, the published rotation, picking, leases |
+//! | [`net`] | sockets and no policy: listen, connect, [`net::relay`], reset |
+//! | [`dummy`] | the backend of the demo, the tests and the benchmarks |
+//! | [`log`] | the log thread and its channel |
+//! | [`threads`] | parked threads, reused |
+//! | [`events`] | everything that can be logged: one closed enum |
+//! | [`config`] | YAML and command line to a checked config; every default |
+//! | [`limits`] | how many sessions this process can hold |
+//! | [`policy`] | **pure decisions**: who is next, who is up, what is idle; no clock, socket, thread or lock |
+//! | [`sync`] | locks and atomics, with **the ordering table**: read it before any other use of an atomic |
+//!
+//! # Threads
+//!
+//! | thread (as `ps -L` shows it) | owns | blocks in | ends because |
+//! | --- | --- | --- | --- |
+//! | `evener` | the server | the signal channel | a signal came |
+//! | `ctrl-c` | | `sem_wait`, for the signal handler | the process ends |
+//! | `listen NAME` | nothing: hands everything on | `accept`, or the gate when full | the gate is closed, the socket shut down |
+//! | `c12>…:8000` | session 12; reads the client | `read`, `write`, `poll` while connecting | both sides have ended |
+//! | `c12<…:8000` | nothing: borrows the session | `read` of the backend, `write` to the client | the same |
+//! | `parked` | nothing | `park`, for a job | not needed for two seconds, or shutdown |
+//! | `health` | every health state | a channel, until the next probe is due | the stop channel is disconnected |
+//! | `probe …` | one connection | `poll` | the probe's timeout, or the checker hangs up |
+//! | `reaper` | its notes on each session | a channel, with a timeout | the stop channel is disconnected |
+//! | `log` | standard output | a channel, or `write` | it was told that this was all |
+//!
+//! # What is deliberately absent
+//!
+//! TLS termination, HTTP routing, UDP, scripting. A queue between threads that copy: back-pressure
+//! is the kernel's, by its socket buffers. A clock in the data path: the reaper has one for all.
+
 pub mod acceptor;
 pub mod config;
 pub mod demo;

@@ -23,23 +23,34 @@ const CHANNEL_CAPACITY: usize = 16_384;
 /// Lines are collected up to this size, then written with one system call.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// How long the end of the program waits for a reader that has stopped.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the end of the program waits for a reader that has stopped, once to tell the thread and
+/// once for it to end.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The sending end; clones share one log.
 #[derive(Debug, Clone)]
 pub struct Log {
-    events: Sender<(SystemTime, Event)>,
+    messages: Sender<Message>,
     /// Written by every sender that finds the channel full; read and zeroed by the log thread.
     dropped: Arc<Counter>,
     level: LogLevel,
     connections: bool,
 }
 
+#[derive(Debug)]
+enum Message {
+    Event(SystemTime, Event),
+    /// Nothing after this is written. Sent once, by [`LogThread::finish`]: waiting for every sender
+    /// to be dropped instead would wait for threads that nobody joins, such as one that reads the
+    /// terminal.
+    End,
+}
+
 /// The log thread, owned by whoever started it.
 #[derive(Debug)]
 pub struct LogThread {
     handle: JoinHandle<()>,
+    messages: Sender<Message>,
     /// Disconnected when the thread has written everything.
     finished: Receiver<()>,
 }
@@ -54,7 +65,7 @@ impl Log {
         config: &config::Log,
         sink: impl Write + Send + 'static,
     ) -> io::Result<(Log, LogThread)> {
-        let (events, received) = crossbeam_channel::bounded(CHANNEL_CAPACITY);
+        let (messages, received) = crossbeam_channel::bounded(CHANNEL_CAPACITY);
         let (running, finished) = crossbeam_channel::bounded(0);
         let dropped = Arc::new(Counter::default());
         let writer = Writer {
@@ -69,12 +80,17 @@ impl Log {
             writer.run();
         })?;
         let log = Log {
-            events,
+            messages: messages.clone(),
             dropped,
             level: config.level,
             connections: config.connections,
         };
-        Ok((log, LogThread { handle, finished }))
+        let thread = LogThread {
+            handle,
+            messages,
+            finished,
+        };
+        Ok((log, thread))
     }
 
     /// Sends an event to the log. Never blocks.
@@ -82,19 +98,19 @@ impl Log {
         let wanted = event.level() <= self.level
             && (self.connections
                 || !matches!(event, Event::SessionEnded(_) | Event::SessionStarted { .. }));
-        if wanted && self.events.try_send((SystemTime::now(), event)).is_err() {
+        if wanted && !self.offer(event) {
             self.dropped.increment();
         }
     }
-}
 
-/// As long as it lives, panics are log lines.
-#[derive(Debug)]
-pub struct PanicReports(());
+    /// Says whether the channel took it.
+    fn offer(&self, event: Event) -> bool {
+        let message = Message::Event(SystemTime::now(), event);
+        self.messages.try_send(message).is_ok()
+    }
 
-impl Log {
     /// Makes every panic of the process an [`Event::Panicked`] instead of text on standard error.
-    pub fn report_panics(&self) -> PanicReports {
+    pub fn report_panics(&self) {
         let log = self.clone();
         std::panic::set_hook(Box::new(move |panic| {
             let thread = std::thread::current()
@@ -106,30 +122,30 @@ impl Log {
                 .location()
                 .map(|place| format!(", at {place}"))
                 .unwrap_or_default();
-            log.send(Event::Panicked {
+            let event = Event::Panicked {
                 thread,
                 what: format!("{message}{place}"),
-            });
+            };
+            let text = event.to_string();
+            if !log.offer(event) {
+                // The log itself may be what has panicked.
+                eprintln!("{text}");
+            }
         }));
-        PanicReports(())
-    }
-}
-
-impl Drop for PanicReports {
-    fn drop(&mut self) {
-        // The hook holds a clone of the log, which would keep the log thread waiting for ever.
-        if !std::thread::panicking() {
-            drop(std::panic::take_hook());
-        }
     }
 }
 
 impl LogThread {
-    /// Waits until everything sent has been written; every [`Log`] has to be dropped before. A
-    /// reader that does not read is given up after a second: the program ends all the same.
+    /// Waits until everything sent so far has been written. A reader that does not read is given up
+    /// after a second: the program ends all the same.
     pub fn finish(self) {
-        if self.finished.recv_timeout(FLUSH_TIMEOUT) == Err(RecvTimeoutError::Disconnected) {
-            // It ended, so this does not block; a panic in it has been reported by the panic hook.
+        let told = self
+            .messages
+            .send_timeout(Message::End, FLUSH_TIMEOUT)
+            .is_ok();
+        if told && self.finished.recv_timeout(FLUSH_TIMEOUT) == Err(RecvTimeoutError::Disconnected)
+        {
+            // It ended, so this does not block; a panic in it was reported when it happened.
             let _ = self.handle.join();
         }
     }
@@ -137,7 +153,7 @@ impl LogThread {
 
 /// What the log thread owns.
 struct Writer<W> {
-    received: Receiver<(SystemTime, Event)>,
+    received: Receiver<Message>,
     dropped: Arc<Counter>,
     format: LogFormat,
     sink: W,
@@ -145,21 +161,29 @@ struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes until the last sender is gone. Blocks in `recv` or in the sink's `write`.
+    /// Writes until it is told that this was all. Blocks in `recv` or in the sink's `write`.
     fn run(mut self) {
-        while let Ok((time, event)) = self.received.recv() {
+        let mut next = self.received.recv();
+        while let Ok(Message::Event(time, event)) = next {
             self.line(time, &event);
-            while self.batch.len() < BATCH_BYTES
-                && let Ok((time, event)) = self.received.try_recv()
-            {
-                self.line(time, &event);
-            }
+            next = match self.received.try_recv() {
+                Ok(message) if self.batch.len() < BATCH_BYTES => Ok(message),
+                pending => {
+                    self.write_batch();
+                    self.report_dropped();
+                    pending.or_else(|_| self.received.recv())
+                }
+            };
+        }
+        self.write_batch();
+        self.report_dropped();
+    }
+
+    fn report_dropped(&mut self) {
+        let events = self.dropped.take();
+        if events > 0 {
+            self.line(SystemTime::now(), &Event::LogDropped { events });
             self.write_batch();
-            let events = self.dropped.take();
-            if events > 0 {
-                self.line(SystemTime::now(), &Event::LogDropped { events });
-                self.write_batch();
-            }
         }
     }
 

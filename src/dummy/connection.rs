@@ -204,8 +204,8 @@ fn is_dead_within(stream: &TcpStream, timeout: Option<Duration>) -> io::Result<b
     }
 }
 
-/// `read` that is not disturbed by signals. 0 is the client's FIN.
-fn read_some(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+/// `read` that no signal disturbs; 0 is the client's FIN.
+pub(super) fn read_some(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

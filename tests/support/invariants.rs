@@ -12,10 +12,6 @@ use super::{Process, eventually_ok, http_get};
 /// How soon after a scenario everything has to be back to normal.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Name of a thread that has nothing to do and waits to be used again. evener keeps some of these
-/// for a while, so they don't count as threads in use.
-const PARKED: &str = "parked";
-
 /// State 08 of /proc/net/tcp: the peer has sent FIN and the process has not closed.
 const CLOSE_WAIT: &str = "08";
 
@@ -37,8 +33,7 @@ impl Baseline {
 }
 
 impl Process {
-    /// Takes down what the process holds now. Take it when all is started and idle: probes of the
-    /// health check come and go, so wait for the first of them, or switch it off.
+    /// Takes down what the process holds now. Take it when all is started and idle.
     pub fn baseline(&self) -> Baseline {
         let held = self.held().unwrap();
         Baseline {
@@ -48,24 +43,33 @@ impl Process {
         }
     }
 
-    /// Checks, for at most 5 s, that the process is alive and serves, that its threads and its
-    /// descriptors are back at no more than the baseline, that it leaves no socket in CLOSE_WAIT,
-    /// and that nothing in it has panicked. Session counts are the caller's to check, by the log.
+    /// Checks that the process is alive and serves, that its threads and its descriptors are back at
+    /// no more than the baseline, that it leaves no socket in CLOSE_WAIT, and that nothing in it has
+    /// panicked. Each has to come true within 5 s (evener keeps idle threads for 2 s). Session counts
+    /// are the caller's to check, by the log.
     #[track_caller]
     pub fn check_invariants(&self, baseline: &Baseline) {
+        // Once and first, because it leaves something to clean up as well.
+        eventually_ok("service after the scenario", SETTLE_LIMIT, || {
+            self.broken_service(baseline)
+        });
         eventually_ok("the invariants after the scenario", SETTLE_LIMIT, || {
             self.broken_invariant(baseline)
         });
     }
 
-    /// The first invariant that does not hold now, in words.
+    /// In words, how a fresh client fares badly now.
+    pub fn broken_service(&self, baseline: &Baseline) -> Result<(), String> {
+        if let Some(address) = baseline.serving {
+            http_get(address).map_err(|error| format!("{address} doesn't serve: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// In words, the first invariant that does not hold now.
     pub fn broken_invariant(&self, baseline: &Baseline) -> Result<(), String> {
         if let Some(status) = self.exit_status() {
             return Err(format!("the process has ended: {status}"));
-        }
-        // First, because it leaves something to clean up as well.
-        if let Some(address) = baseline.serving {
-            http_get(address).map_err(|error| format!("{address} doesn't serve: {error}"))?;
         }
         let held = self.held().map_err(|error| format!("/proc: {error}"))?;
         compare("threads", &baseline.threads, &held.threads)?;
@@ -85,9 +89,7 @@ impl Process {
         let mut threads = BTreeMap::new();
         for entry in fs::read_dir(format!("{proc}/task"))? {
             // A thread that ends while we look is one less.
-            if let Ok(name) = fs::read_to_string(entry?.path().join("comm"))
-                && !name.starts_with(PARKED)
-            {
+            if let Ok(name) = fs::read_to_string(entry?.path().join("comm")) {
                 *threads.entry(name.trim_end().to_string()).or_insert(0) += 1;
             }
         }

@@ -20,7 +20,10 @@
 )]
 #![allow(
     clippy::disallowed_methods,
-    reason = "tests use plain std sockets and threads, which the product doesn't"
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests use plain std sockets and threads, and a panic is how they fail; each test file \
+              says the same for itself"
 )]
 
 mod dummies;
@@ -36,8 +39,8 @@ pub use invariants::Baseline;
 pub use load::{Account, Load};
 pub use process::{Evener, Finished, Process, TempDir, run};
 pub use sockets::{
-    BlackHole, End, RefusingPort, Server, connect, fate, http_get, is_reset,
-    read_to_end_with_deadline, read_until_end, reset,
+    BlackHole, End, RefusingPort, Server, connect, fate, http_get, is_reset, is_silent_for,
+    read_some, read_to_end_with_deadline, read_until_end, reset, try_connect,
 };
 
 /// Longest wait for anything that should simply happen.

@@ -15,9 +15,13 @@ use super::{DEADLINE, deadline};
 /// Connects, with deadlines on everything, so that no test hangs.
 #[track_caller]
 pub fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&address, DEADLINE)
-        .unwrap_or_else(|error| panic!("can't connect to {address}: {error}"));
-    with_deadlines(stream)
+    try_connect(address).unwrap_or_else(|error| panic!("can't connect to {address}: {error}"))
+}
+
+/// As [`connect`], where it may fail: if the other side resets at once, that can be seen here
+/// already, or only by the first read.
+pub fn try_connect(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::connect_timeout(&address, DEADLINE).map(with_deadlines)
 }
 
 fn with_deadlines(stream: TcpStream) -> TcpStream {
@@ -45,6 +49,25 @@ fn is_reset_error(error: &io::Error) -> bool {
     )
 }
 
+/// `read` that no signal disturbs: with a timeout set it isn't restarted by the kernel (signal(7)),
+/// not even when the whole process is stopped and continued.
+pub fn read_some(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Does nothing arrive for so long, neither data nor FIN nor RST?
+pub fn is_silent_for(stream: &TcpStream, limit: Duration) -> bool {
+    stream.set_read_timeout(Some(limit)).unwrap();
+    let result = read_some(stream, &mut [0]);
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
 /// How a stream came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -58,7 +81,7 @@ pub enum End {
 
 /// Everything that arrives, and how it ended, within [`DEADLINE`].
 #[track_caller]
-pub fn read_until_end(mut stream: &TcpStream) -> (Vec<u8>, End) {
+pub fn read_until_end(stream: &TcpStream) -> (Vec<u8>, End) {
     let until = deadline();
     let mut received = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
@@ -68,12 +91,11 @@ pub fn read_until_end(mut stream: &TcpStream) -> (Vec<u8>, End) {
             return (received, End::Open);
         }
         stream.set_read_timeout(Some(left)).unwrap();
-        match stream.read(&mut buffer) {
+        match read_some(stream, &mut buffer) {
             Ok(0) => return (received, End::Fin),
             Ok(bytes) => received.extend_from_slice(&buffer[..bytes]),
             Err(error) if is_reset_error(&error) => return (received, End::Reset),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("read after {} bytes: {error}", received.len()),
         }
     }
@@ -106,7 +128,7 @@ pub fn read_to_end_with_deadline(stream: &TcpStream) -> io::Result<Vec<u8>> {
 /// The body of `GET /` on a connection of its own. Anything but a complete answer with status 200
 /// is an error.
 pub fn http_get(address: SocketAddr) -> io::Result<String> {
-    let mut stream = with_deadlines(TcpStream::connect_timeout(&address, DEADLINE)?);
+    let mut stream = try_connect(address)?;
     stream.write_all(
         format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
     )?;

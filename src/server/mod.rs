@@ -7,12 +7,15 @@
 //! | health | a channel | the stop channel is disconnected |
 //! | probe, one per probe in flight | `connect` | its timeout |
 //! | reaper | a channel, with a timeout | the stop channel is disconnected |
-//! | log | a channel | every sender is gone |
+//! | log | a channel, or `write` | it is told that this was all, by `main` |
+
+mod build;
+mod error;
+
+pub use error::StartError;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -28,80 +31,13 @@ use crate::health::{Checker, Target};
 use crate::limits::Capacity;
 use crate::log::Log;
 use crate::net::listener::{self, Bound};
-use crate::net::resolve;
-use crate::policy::health::{Health, is_probed};
 use crate::policy::idle::Watch;
-use crate::pool::{Backend, Pool};
+use crate::pool::Pool;
 use crate::reaper;
 use crate::registry::Registry;
 use crate::session::Context;
 use crate::sync::{Gate, Ticket};
 use crate::threads::{self, Threads};
-
-/// Why evener could not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// An address can't be listened on.
-    Bind {
-        /// The address as written.
-        address: String,
-        /// What the kernel said.
-        error: io::Error,
-    },
-    /// A backend's name has no address.
-    Resolve {
-        /// The backend's name in the config.
-        backend: String,
-        /// What the resolver said.
-        error: io::Error,
-    },
-    /// A signal came before the listeners were open.
-    Interrupted,
-    /// A thread of evener's own was refused.
-    Thread(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Bind { address, error } => {
-                write!(f, "can't listen on {address}: {error}; ")?;
-                match error.kind() {
-                    io::ErrorKind::AddrInUse => {
-                        write!(
-                            f,
-                            "another program listens there: end it, or choose another address"
-                        )
-                    }
-                    io::ErrorKind::PermissionDenied => write!(
-                        f,
-                        "ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in the unit file)"
-                    ),
-                    io::ErrorKind::AddrNotAvailable => {
-                        write!(f, "no interface of this machine has that address")
-                    }
-                    _ => write!(f, "choose another address"),
-                }
-            }
-            StartError::Resolve { backend, error } => write!(
-                f,
-                "can't find the address of backend {backend}: {error}; \
-                 check the name and the system's resolver, or write an IP address"
-            ),
-            StartError::Interrupted => {
-                write!(f, "interrupted before the first health check was done")
-            }
-            StartError::Thread(error) => {
-                write!(
-                    f,
-                    "the system refuses a thread: {error}; raise ulimit -u or TasksMax="
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// A running balancer.
 #[derive(Debug)]
@@ -137,7 +73,7 @@ impl Server {
     ///
     /// [`StartError`]; nothing is left running then.
     pub fn start(config: &Config, log: &Log, signals: &Receiver<()>) -> Result<Server, StartError> {
-        let pools = build_pools(config)?;
+        let pools = build::pools(config)?;
         let bound = bind_all(config)?;
         let capacity = Arc::new(Capacity::new(config.limits.max_connections));
         let ceiling = capacity.ceiling_at_start();
@@ -194,7 +130,7 @@ impl Server {
             .map_err(StartError::Thread)?,
         );
 
-        let targets = targets(pools);
+        let targets = build::targets(pools);
         let patience = targets
             .iter()
             .map(Target::timeout)
@@ -209,7 +145,7 @@ impl Server {
             targets,
             self.threads.clone(),
             self.log.clone(),
-            seed(),
+            build::seed(),
             first_round,
         )
         .map_err(StartError::Thread)?;
@@ -356,11 +292,6 @@ fn join(handles: impl IntoIterator<Item = JoinHandle<()>>) {
     }
 }
 
-/// A different start of the random sequences in each process, from std's own source of randomness.
-fn seed() -> u64 {
-    RandomState::new().hash_one(0)
-}
-
 /// Takes every address, so that one that can't be had is an error before anything is started.
 fn bind_all(config: &Config) -> Result<Vec<(&config::Listener, &config::Bind, Bound)>, StartError> {
     let binds = config
@@ -390,59 +321,4 @@ fn shown_address(bind: &config::Bind, socket: &TcpListener) -> String {
         Ok(address) if bind.address.port() == 0 => address.to_string(),
         _ => bind.text.clone(),
     }
-}
-
-/// Builds the pools, with every address that a backend's name stands for.
-fn build_pools(config: &Config) -> Result<Vec<(Arc<Pool>, &config::Pool)>, StartError> {
-    let mut pools = Vec::new();
-    for pool in &config.pools {
-        let health = if pool.health_check.is_some() {
-            Health::Starting
-        } else {
-            Health::Up
-        };
-        let mut backends = Vec::new();
-        for backend in &pool.backends {
-            let addresses =
-                resolve::resolve(&backend.address).map_err(|error| StartError::Resolve {
-                    backend: backend.name.clone(),
-                    error,
-                })?;
-            for address in &addresses {
-                let name = match addresses.len() {
-                    1 => backend.name.clone(),
-                    _ => format!("{}/{}", backend.name, address.ip()),
-                };
-                backends.push(Arc::new(Backend::new(
-                    &name,
-                    *address,
-                    backend.weight,
-                    backend.state,
-                    health,
-                )));
-            }
-        }
-        let built = Pool::new(pool, backends, seed());
-        built.publish();
-        pools.push((Arc::new(built), pool));
-    }
-    Ok(pools)
-}
-
-/// Every backend that is probed.
-fn targets(pools: &[(Arc<Pool>, &config::Pool)]) -> Vec<Target> {
-    let mut targets = Vec::new();
-    for (pool, config) in pools {
-        let Some(check) = &config.health_check else {
-            continue;
-        };
-        let probed = pool
-            .backends
-            .iter()
-            .filter(|backend| is_probed(backend.admin));
-        targets.extend(
-            probed.map(|backend| Target::new(Arc::clone(pool), Arc::clone(backend), check.clone())),
-        );
-    }
-    targets
 }

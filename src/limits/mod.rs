@@ -6,10 +6,9 @@
 //! can't set up the signal stack of a thread that has already started, and aborts the process. So
 //! the ceiling stays clear of it.
 
-use std::fmt;
-use std::fs;
+mod read;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fmt;
 
 /// Descriptors of one session: the client's and the backend's.
 const DESCRIPTORS_PER_SESSION: u64 = 2;
@@ -190,10 +189,10 @@ pub struct Capacity {
 impl Capacity {
     /// Raises what may be raised and reads what the machine allows.
     pub fn new(configured: Option<u32>) -> Capacity {
-        raise_descriptor_limit();
+        read::raise_descriptor_limit();
         Capacity {
             configured,
-            at_start: read(),
+            at_start: read::read(),
         }
     }
 
@@ -205,7 +204,7 @@ impl Capacity {
     /// Sessions allowed by the limits of this moment: somebody may have changed them (`prlimit`,
     /// `systemctl set-property`). What evener itself uses now is not held against it.
     pub fn allowed(&self) -> u32 {
-        let now = read();
+        let now = read::read();
         let readings = Readings {
             maps_used: self.at_start.maps_used,
             threads_used: self.at_start.threads_used,
@@ -216,103 +215,6 @@ impl Capacity {
             .sessions
             .min(self.configured.unwrap_or(u32::MAX))
     }
-}
-
-/// Raises the soft limit on descriptors to the hard one. Failing to is no error: the ceiling is
-/// worked out from what is in force.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: limit.maximum,
-                maximum: limit.maximum,
-            },
-        );
-    }
-}
-
-/// Reads what the machine allows now. What can't be read (no /proc, no cgroup) sets no limit.
-pub fn read() -> Readings {
-    let is_root = rustix::process::geteuid().is_root();
-    let (cgroup_threads, cgroup_threads_used) = cgroup_pids();
-    Readings {
-        descriptors: getrlimit(Resource::Nofile).current,
-        maps: read_number("/proc/sys/vm/max_map_count"),
-        maps_used: fs::read_to_string("/proc/self/maps")
-            .map_or(0, |maps| maps.lines().count() as u64),
-        pid_max: read_number("/proc/sys/kernel/pid_max"),
-        threads_max: read_number("/proc/sys/kernel/threads-max"),
-        threads_used: threads_of_system(),
-        user_threads: if is_root {
-            None
-        } else {
-            getrlimit(Resource::Nproc).current
-        },
-        cgroup_threads,
-        cgroup_threads_used,
-    }
-}
-
-fn read_number(path: &str) -> Option<u64> {
-    // `max` in a cgroup file is not a number, and is no limit.
-    fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-/// The fourth field of /proc/loadavg is "runnable/existing" scheduling entities.
-fn threads_of_system() -> u64 {
-    let existing = || {
-        let loadavg = fs::read_to_string("/proc/loadavg").ok()?;
-        loadavg
-            .split_whitespace()
-            .nth(3)?
-            .split_once('/')?
-            .1
-            .parse()
-            .ok()
-    };
-    existing().unwrap_or(0)
-}
-
-/// The smallest pids.max on the way from this process's control group to the root, and what that
-/// group has in use; version 2 (`0::/path`) or the pids controller of version 1 (`N:pids:/path`).
-fn cgroup_pids() -> (Option<u64>, u64) {
-    let Ok(groups) = fs::read_to_string("/proc/self/cgroup") else {
-        return (None, 0);
-    };
-    let mut tightest: Option<(u64, u64)> = None;
-    for line in groups.lines() {
-        let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) =
-            (fields.next(), fields.next(), fields.next())
-        else {
-            continue;
-        };
-        let root = match controllers {
-            "" => "/sys/fs/cgroup",
-            "pids" => "/sys/fs/cgroup/pids",
-            _ => continue,
-        };
-        let mut path = path.trim_end_matches('/');
-        loop {
-            let limit = read_number(&format!("{root}{path}/pids.max"));
-            let used = read_number(&format!("{root}{path}/pids.current")).unwrap_or(0);
-            if let Some(limit) = limit
-                && tightest.is_none_or(|(l, u)| limit.saturating_sub(used) < l.saturating_sub(u))
-            {
-                tightest = Some((limit, used));
-            }
-            match path.rfind('/') {
-                Some(slash) => path = &path[..slash],
-                None => break,
-            }
-        }
-    }
-    (
-        tightest.map(|(limit, _)| limit),
-        tightest.map_or(0, |(_, used)| used),
-    )
 }
 
 #[cfg(test)]
@@ -410,18 +312,5 @@ mod tests {
     #[test]
     fn nothing_readable_is_no_limit() {
         assert_eq!(ceiling(&Readings::default()).bound, None);
-    }
-
-    #[test]
-    fn this_machine_can_be_read() {
-        let readings = read();
-        assert!(
-            readings.descriptors.is_some() && readings.maps.is_some(),
-            "{readings:?}"
-        );
-        assert!(
-            readings.maps_used > 10 && readings.threads_used > 0,
-            "{readings:?}"
-        );
     }
 }

@@ -1,0 +1,169 @@
+//! Everything that can be logged: one closed enum, so that every line of the log is listed here.
+//!
+//! Whoever sees something happen makes the event; [`crate::log`] alone turns it into text. Names
+//! come in as `Arc<str>`: an event costs reference counts, not copies, on the thread that sends it.
+
+mod reason;
+mod record;
+mod render;
+
+pub use reason::EndReason;
+pub use record::SessionRecord;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::LogLevel;
+use crate::limits::Ceiling;
+
+/// Something that happened and that somebody may want to know.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// How many sessions this process can hold, and how many the config allows (`None` is `auto`).
+    Room {
+        /// What the machine allows.
+        ceiling: Ceiling,
+        /// What the config asks for.
+        configured: Option<u32>,
+    },
+    /// The health thread begins its first round.
+    HealthCheckStarting,
+    /// A listener accepts connections.
+    Listening {
+        /// The address as written, or the real one where the OS chose the port.
+        address: String,
+    },
+    /// A backend came up or went down.
+    HealthChanged {
+        /// The pool it is in.
+        pool: Arc<str>,
+        /// Its name.
+        backend: Arc<str>,
+        /// Its address.
+        address: SocketAddr,
+        /// True: it takes sessions again.
+        up: bool,
+        /// It is the first probe that decided.
+        first: bool,
+        /// What the last probe found, in words.
+        reason: String,
+        /// How many probes in a row said so.
+        streak: u32,
+        /// Backends of the pool that are up now.
+        up_count: usize,
+        /// Backends of the pool.
+        total: usize,
+    },
+    /// A session has its backend.
+    SessionStarted {
+        /// Number of the session.
+        id: u64,
+        /// The listener it came by.
+        listener: Arc<str>,
+        /// The client's address.
+        client: SocketAddr,
+        /// The backend's name.
+        backend: Arc<str>,
+    },
+    /// An attempt to connect failed; the session goes on with the next backend if it has attempts left.
+    ConnectFailed {
+        /// Number of the session.
+        id: u64,
+        /// The pool of the backend.
+        pool: Arc<str>,
+        /// The backend's name.
+        backend: Arc<str>,
+        /// Its address.
+        address: SocketAddr,
+        /// What went wrong.
+        error: String,
+    },
+    /// A session has ended.
+    SessionEnded(Box<SessionRecord>),
+    /// A listener could not accept a client for lack of something; it goes on after a pause.
+    AcceptFailed {
+        /// The listener.
+        listener: Arc<str>,
+        /// What the kernel said.
+        error: String,
+        /// What can be done.
+        advice: &'static str,
+    },
+    /// The OS refused a thread; who needed it tries again after a pause.
+    ThreadRefused {
+        /// What needed it.
+        by: Arc<str>,
+        /// What the kernel said.
+        error: String,
+    },
+    /// As many sessions as allowed; further clients wait in the backlog.
+    Full {
+        /// The listener that stopped accepting.
+        listener: Arc<str>,
+        /// The limit.
+        limit: u32,
+    },
+    /// No new session is taken; those that run may end by themselves.
+    Draining {
+        /// Sessions that run.
+        sessions: u32,
+        /// How long they may; `None` is for ever.
+        timeout: Option<Duration>,
+    },
+    /// Sessions were aborted, at the drain's deadline or by a second signal.
+    Aborted {
+        /// How many.
+        sessions: usize,
+        /// True: by a second signal.
+        by_signal: bool,
+    },
+    /// A message of the demo to the person at the terminal.
+    Note {
+        /// What it says, on one line or several.
+        text: String,
+    },
+    /// The process is about to exit.
+    Stopped,
+    /// A thread panicked: a bug in evener, contained.
+    Panicked {
+        /// The thread's name.
+        thread: String,
+        /// Message and place.
+        what: String,
+    },
+    /// Events that were not written because the log's sink was too slow.
+    LogDropped {
+        /// How many.
+        events: u64,
+    },
+}
+
+impl Event {
+    /// How important it is.
+    pub fn level(&self) -> LogLevel {
+        match self {
+            Event::Panicked { .. } => LogLevel::Error,
+            Event::HealthChanged { up: false, .. }
+            | Event::AcceptFailed { .. }
+            | Event::ThreadRefused { .. }
+            | Event::Full { .. }
+            | Event::Aborted { .. }
+            | Event::LogDropped { .. } => LogLevel::Warn,
+            Event::HealthChanged { first: true, .. }
+            | Event::SessionStarted { .. }
+            | Event::ConnectFailed { .. } => LogLevel::Debug,
+            _ => LogLevel::Info,
+        }
+    }
+
+    /// What a person at a terminal waits for: in the text log it stands alone on its line, with no
+    /// time before it.
+    pub fn is_banner(&self) -> bool {
+        matches!(
+            self,
+            Event::HealthCheckStarting | Event::Listening { .. } | Event::Note { .. }
+        )
+    }
+}

@@ -1,0 +1,106 @@
+//! Why a session ended: in a word, and in HAProxy's two letters.
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EndReason {
+    /// Both sides ended their streams and everything was delivered.
+    Normal = 1,
+    /// The client reset its connection.
+    ClientReset,
+    /// The backend reset its connection.
+    ServerReset,
+    /// The network to the client failed (keepalive or retransmission gave up, no route).
+    ClientLost,
+    /// The network to the backend failed.
+    ServerLost,
+    /// No byte in either direction for `timeouts.idle`.
+    IdleTimeout,
+    /// One side had ended, and no byte came for `timeouts.half_close`.
+    HalfCloseTimeout,
+    /// The client left while evener was connecting for it.
+    ClientLeft,
+    /// Every attempt to connect was refused, the last one too.
+    ConnectRefused,
+    /// The last attempt to connect took longer than `timeouts.connect`.
+    ConnectTimeout,
+    /// The last attempt to connect failed otherwise (no route, no local port).
+    ConnectFailed,
+    /// No backend of the pool can take a session.
+    NoBackend,
+    /// evener lacked a descriptor or memory to connect.
+    Resources,
+    /// The drain's deadline passed, or a second signal came.
+    Shutdown,
+    /// A bug in evener: the session's thread panicked.
+    Internal,
+}
+
+impl EndReason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [EndReason; 15] = [
+        EndReason::Normal,
+        EndReason::ClientReset,
+        EndReason::ServerReset,
+        EndReason::ClientLost,
+        EndReason::ServerLost,
+        EndReason::IdleTimeout,
+        EndReason::HalfCloseTimeout,
+        EndReason::ClientLeft,
+        EndReason::ConnectRefused,
+        EndReason::ConnectTimeout,
+        EndReason::ConnectFailed,
+        EndReason::NoBackend,
+        EndReason::Resources,
+        EndReason::Shutdown,
+        EndReason::Internal,
+    ];
+
+    /// The word in the log, and HAProxy's two letters for the same (its manual, "Session state at
+    /// disconnection": who ended it, in upper case for an abort and in lower case for a timeout, and
+    /// when: C connecting, D exchanging data).
+    pub fn word_and_code(self) -> (&'static str, &'static str) {
+        match self {
+            EndReason::Normal => ("normal", "--"),
+            EndReason::ClientReset => ("client_reset", "CD"),
+            EndReason::ServerReset => ("server_reset", "SD"),
+            EndReason::ClientLost => ("client_lost", "cD"),
+            EndReason::ServerLost => ("server_lost", "sD"),
+            EndReason::IdleTimeout => ("idle_timeout", "cD"),
+            EndReason::HalfCloseTimeout => ("half_close_timeout", "sD"),
+            EndReason::ClientLeft => ("client_closed_while_connecting", "CC"),
+            EndReason::ConnectRefused => ("connect_refused", "SC"),
+            EndReason::ConnectTimeout => ("connect_timeout", "sC"),
+            EndReason::ConnectFailed => ("connect_failed", "SC"),
+            EndReason::NoBackend => ("no_backend", "SC"),
+            EndReason::Resources => ("resources", "RC"),
+            EndReason::Shutdown => ("shutdown", "KD"),
+            EndReason::Internal => ("internal", "ID"),
+        }
+    }
+
+    /// The reason with this number.
+    pub fn from_code(code: u8) -> Option<EndReason> {
+        EndReason::ALL
+            .get(usize::from(code).checked_sub(1)?)
+            .copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_comes_back_from_its_number_and_has_its_own_word() {
+        let mut words = std::collections::HashSet::new();
+        for reason in EndReason::ALL {
+            assert_eq!(EndReason::from_code(reason as u8), Some(reason));
+            let (word, code) = reason.word_and_code();
+            assert!(words.insert(word), "{word} twice");
+            assert_eq!(code.len(), 2);
+        }
+        assert_eq!(EndReason::from_code(0), None);
+        assert_eq!(EndReason::from_code(16), None);
+    }
+}

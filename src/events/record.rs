@@ -1,0 +1,119 @@
+//! What is known of a session when it has ended, as text and as JSON.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::EndReason;
+
+/// What is known of a session when it has ended.
+#[derive(Debug, Clone)]
+pub struct SessionRecord {
+    /// Number of the session, from 1.
+    pub id: u64,
+    /// The listener it came by.
+    pub listener: Arc<str>,
+    /// The pool that served it.
+    pub pool: Arc<str>,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// Name and address of the backend, if one was connected.
+    pub backend: Option<(Arc<str>, SocketAddr)>,
+    /// Bytes from the client to the backend.
+    pub bytes_in: u64,
+    /// Bytes from the backend to the client.
+    pub bytes_out: u64,
+    /// From the accept to the connection with the backend, all attempts included.
+    pub connect: Option<Duration>,
+    /// From the accept to the end.
+    pub duration: Duration,
+    /// Attempts to connect.
+    pub attempts: u32,
+    /// Why it ended.
+    pub reason: EndReason,
+}
+
+impl SessionRecord {
+    /// The fields of the JSON log.
+    pub(super) fn fields(&self) -> Value {
+        let (word, code) = self.reason.word_and_code();
+        json!({
+            "id": self.id,
+            "listener": &*self.listener,
+            "pool": &*self.pool,
+            "client": self.client.to_string(),
+            "backend": self.backend.as_ref().map(|(name, _)| &**name),
+            "address": self.backend.as_ref().map(|(_, address)| address.to_string()),
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "connect_ms": self.connect.map(milliseconds),
+            "duration_ms": milliseconds(self.duration),
+            "attempts": self.attempts,
+            "reason": word,
+            "code": code,
+        })
+    }
+}
+
+impl fmt::Display for SessionRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, code) = self.reason.word_and_code();
+        write!(f, "session {} {} -> ", self.id, self.client)?;
+        match &self.backend {
+            Some((name, address)) if **name == *address.to_string() => write!(f, "{address}")?,
+            Some((name, address)) => write!(f, "{name} {address}")?,
+            None => write!(f, "-")?,
+        }
+        write!(
+            f,
+            " ended: {word} {code} listener={} pool={}",
+            self.listener, self.pool
+        )?;
+        write!(f, " in={}B out={}B", self.bytes_in, self.bytes_out)?;
+        match self.connect {
+            Some(connect) => write!(f, " connect={:.3}ms", milliseconds(connect))?,
+            None => write!(f, " connect=-")?,
+        }
+        write!(
+            f,
+            " total={:.3}ms attempts={}",
+            milliseconds(self.duration),
+            self.attempts
+        )
+    }
+}
+
+/// Milliseconds to the microsecond: 0.213.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_record_tells_the_whole_story_on_one_line() {
+        let record = SessionRecord {
+            id: 7,
+            listener: "web".into(),
+            pool: "main".into(),
+            client: "[::1]:5000".parse().unwrap(),
+            backend: Some(("a".into(), "127.0.0.1:8000".parse().unwrap())),
+            bytes_in: 78,
+            bytes_out: 154,
+            connect: Some(Duration::from_micros(213)),
+            duration: Duration::from_millis(2),
+            attempts: 2,
+            reason: EndReason::ClientReset,
+        };
+        assert_eq!(
+            record.to_string(),
+            "session 7 [::1]:5000 -> a 127.0.0.1:8000 ended: client_reset CD listener=web pool=main \
+             in=78B out=154B connect=0.213ms total=2.000ms attempts=2"
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! Why evener could not start, with what to try.
+
+use std::fmt;
+use std::io;
+
+/// Why evener could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address can't be listened on.
+    Bind {
+        /// The address as written.
+        address: String,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A backend's name has no address.
+    Resolve {
+        /// The backend's name in the config.
+        backend: String,
+        /// What the resolver said.
+        error: io::Error,
+    },
+    /// A signal came before the listeners were open.
+    Interrupted,
+    /// A thread of evener's own was refused.
+    Thread(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Bind { address, error } => {
+                write!(f, "can't listen on {address}: {error}; ")?;
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        write!(
+                            f,
+                            "another program listens there: end it, or choose another address"
+                        )
+                    }
+                    io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        "ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in the unit file)"
+                    ),
+                    io::ErrorKind::AddrNotAvailable => {
+                        write!(f, "no interface of this machine has that address")
+                    }
+                    _ => write!(f, "choose another address"),
+                }
+            }
+            StartError::Resolve { backend, error } => write!(
+                f,
+                "can't find the address of backend {backend}: {error}; \
+                 check the name and the system's resolver, or write an IP address"
+            ),
+            StartError::Interrupted => {
+                write!(f, "interrupted before the first health check was done")
+            }
+            StartError::Thread(error) => {
+                write!(
+                    f,
+                    "the system refuses a thread: {error}; raise ulimit -u or TasksMax="
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
