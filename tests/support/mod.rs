@@ -46,8 +46,10 @@ pub use sockets::{
 /// Longest wait for anything that should simply happen.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Pause between two looks. Short enough not to be felt, long enough to leave the CPU to the tested.
-const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// Pause between the first two looks, and between later ones. Short enough not to be felt, and soon
+/// long enough to leave the CPU to the tested: many tests wait at once.
+const POLL_INTERVAL_MIN: Duration = Duration::from_millis(1);
+const POLL_INTERVAL_MAX: Duration = Duration::from_millis(20);
 
 /// The moment at which a wait that begins now has failed.
 pub fn deadline() -> Instant {
@@ -68,15 +70,19 @@ pub fn eventually_ok<T, E: std::fmt::Display>(
     limit: Duration,
     mut attempt: impl FnMut() -> Result<T, E>,
 ) -> T {
-    let until = Instant::now() + limit;
-    loop {
+    let begin = Instant::now();
+    let mut pause = POLL_INTERVAL_MIN;
+    for look in 1.. {
         match attempt() {
             Ok(value) => return value,
             Err(why) => assert!(
-                Instant::now() < until,
-                "waited {limit:?} for: {what}\nlast: {why}"
+                begin.elapsed() < limit,
+                "waited {limit:?} for: {what}\nlast, at look {look} after {:?}: {why}",
+                begin.elapsed()
             ),
         }
-        std::thread::sleep(POLL_INTERVAL);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(POLL_INTERVAL_MAX);
     }
+    unreachable!("the loop ends in a return or a panic")
 }
