@@ -26,14 +26,18 @@
 
 mod gate;
 mod handover;
+mod parking;
+mod primitives;
 
 pub use gate::{Closed, Gate, Permit};
 pub use handover::Handover;
-pub use parking_lot::{Condvar, Mutex, RwLock};
+pub use parking::{Slot, Woken};
+pub use primitives::{Condvar, Mutex, RwLock};
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
+
+use primitives::Ordering::Relaxed;
+use primitives::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 
 /// Numbers handed out one by one: no two calls get the same one.
 ///
