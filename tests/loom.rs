@@ -8,6 +8,10 @@
 //! `scripts/test-loom` runs them. The table in `src/sync/mod.rs` names the model for each type.
 
 #![cfg(loom)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic is how a model fails, in its helpers too"
+)]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
