@@ -105,9 +105,10 @@ pub fn copy(from: &Peer, to: &Peer, moved: &Progress) -> Ended {
 /// A read returned 0: tells a FIN from a reset that the other thread has noticed first, and passes
 /// a FIN on.
 fn pass_on_end(from: &Peer, to: &Peer) -> Ended {
-    // In this order: the other thread raises the flag before it sends our FIN, so whoever finds the
-    // connection ended by both FINs finds the flag too. Asked before, it may have been down still.
-    if !abort::is_connected(&from.stream) && !from.fin_sent.is_raised() {
+    // In this order: a connection that is gone in order had our FIN raised before. The other way
+    // round, the other thread could send our FIN between the two questions.
+    let is_gone = !abort::is_connected(&from.stream);
+    if is_gone && !from.fin_sent.is_raised() {
         return Ended::SourceFailed(Failure::Reset);
     }
     if to.fin_sent.raise() {
@@ -157,6 +158,32 @@ mod tests {
         let mut received = String::new();
         rig.backend.read_to_string(&mut received).unwrap();
         assert_eq!((received.as_str(), rig.moved.get()), ("hello", 5));
+    }
+
+    #[test]
+    fn both_ends_closing_at_the_same_moment_is_no_reset() {
+        for round in 0..2000 {
+            let rig = rig();
+            let (there, back) = std::thread::scope(|scope| {
+                let there = std::thread::Builder::new()
+                    .spawn_scoped(scope, || copy(&rig.from, &rig.to, &rig.moved))
+                    .unwrap();
+                let back = std::thread::Builder::new()
+                    .spawn_scoped(scope, || copy(&rig.to, &rig.from, &Progress::default()))
+                    .unwrap();
+                let (client, backend) = (rig.client, rig.backend);
+                std::thread::Builder::new()
+                    .spawn_scoped(scope, || drop(client))
+                    .unwrap();
+                drop(backend);
+                (there.join().unwrap(), back.join().unwrap())
+            });
+            assert_eq!(
+                (there, back),
+                (Ended::Finished, Ended::Finished),
+                "round {round}"
+            );
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
@@ -43,6 +44,24 @@ impl Evener {
         let mut all = vec!["--config", path.to_str().unwrap()];
         all.extend(arguments);
         let process = Process::start(env!("CARGO_BIN_EXE_evener"), &all);
+        let evener = Evener { process, dir };
+        evener.wait_log(STARTED);
+        evener
+    }
+
+    /// Starts the real binary with the command line alone, as [`Evener::start`] does with a config.
+    pub fn without_config(arguments: &[&str]) -> Evener {
+        let process = Process::start(env!("CARGO_BIN_EXE_evener"), arguments);
+        let dir = TempDir::new();
+        let evener = Evener { process, dir };
+        evener.wait_log(STARTED);
+        evener
+    }
+
+    /// Starts a prepared command that ends in the real binary: under a limit, or as another user.
+    pub fn spawn(command: &mut Command) -> Evener {
+        let process = Process::spawn(command);
+        let dir = TempDir::new();
         let evener = Evener { process, dir };
         evener.wait_log(STARTED);
         evener
@@ -225,6 +244,19 @@ impl Process {
     /// How it ended; `None` while it runs.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.child.lock().unwrap().try_wait().unwrap()
+    }
+
+    /// Processor time it has used so far, in user mode and in the kernel.
+    pub fn cpu_time(&self) -> Duration {
+        /// USER_HZ, in which /proc counts on every Linux.
+        const TICKS_PER_SECOND: u64 = 100;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // proc(5): the name may have spaces in it, and ends with the last parenthesis. Behind it,
+        // utime and stime are the 12th and 13th.
+        let fields = &stat[stat.rfind(')').unwrap() + 1..];
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
     }
 
     /// Is it still running?

@@ -101,6 +101,17 @@ pub fn read_until_end(stream: &TcpStream) -> (Vec<u8>, End) {
     }
 }
 
+/// What a client gets that connects and says nothing. A reset that comes at once, while the client
+/// still waits for its connect to return, is a reset like any other.
+#[track_caller]
+pub fn fate(address: SocketAddr) -> (Vec<u8>, End) {
+    match TcpStream::connect_timeout(&address, DEADLINE) {
+        Ok(stream) => read_until_end(&stream),
+        Err(error) if is_reset_error(&error) => (Vec::new(), End::Reset),
+        Err(error) => panic!("can't connect to {address}: {error}"),
+    }
+}
+
 /// Everything up to the peer's FIN. A RST is an error, and so is a peer that takes longer than
 /// [`DEADLINE`].
 pub fn read_to_end_with_deadline(stream: &TcpStream) -> io::Result<Vec<u8>> {
@@ -162,6 +173,8 @@ impl Server {
     pub fn start_at(address: SocketAddr) -> Server {
         let listener = TcpListener::bind(address)
             .unwrap_or_else(|error| panic!("can't listen on {address}: {error}"));
+        // std's backlog of 128 overflows in a burst, and that costs those clients seconds.
+        rustix::net::listen(&listener, 4096).unwrap();
         let listener = Arc::new(listener);
         let (sender, streams) = unbounded();
         let acceptor = std::thread::spawn({
@@ -215,8 +228,8 @@ impl Drop for Server {
     }
 }
 
-/// An address that refuses connections, and that nobody else can take meanwhile: bound, but not
-/// listening.
+/// An address that refuses connections, and that nobody else is given meanwhile: bound, but not
+/// listening. A server that knows the address can listen on it, leave, and come back.
 #[derive(Debug)]
 pub struct RefusingPort {
     address: SocketAddr,
@@ -227,6 +240,7 @@ impl RefusingPort {
     /// On a free port of 127.0.0.1.
     pub fn new() -> RefusingPort {
         let (socket, address) = bound_socket();
+        rustix::net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();
         RefusingPort {
             address,
             _socket: socket,
