@@ -42,16 +42,19 @@ pub fn run(
 }
 
 fn is_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration) -> bool {
-    // Still connecting: the connect timeout counts.
     if live.backend().is_none() {
+        // Still connecting, which has a timeout of its own; silence begins after it.
+        *watch = Watch::new(now);
         return false;
     }
-    let timeout = if live.half_closed.is_raised() {
+    let half_closed = live.half_closed.is_raised();
+    let timeout = if half_closed {
         timeouts.half_close
     } else {
         timeouts.idle
     };
-    let moved = live.bytes_in.get() + live.bytes_out.get();
+    // A FIN is a sign of life like a byte: the timeout that begins with it counts from it.
+    let moved = live.bytes_in.get() + live.bytes_out.get() + u64::from(half_closed);
     timeout.is_some_and(|timeout| watch.is_silent(now, moved, timeout, || outstanding(live)))
 }
 
@@ -90,5 +93,43 @@ fn end(live: &Live) {
         }
     } else {
         live.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::connect::tests::pair;
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        connect: Duration::from_secs(60),
+        idle: Some(Duration::from_secs(10)),
+        half_close: Some(Duration::from_secs(5)),
+    };
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_time_that_connecting_took_is_not_silence() {
+        let live = Live::new(1, pair().0);
+        let mut watch = Watch::new(at(0));
+        assert!(!is_silent(&TIMEOUTS, &live, &mut watch, at(29)));
+        live.attach(pair().0);
+        assert!(!is_silent(&TIMEOUTS, &live, &mut watch, at(30)));
+        assert!(is_silent(&TIMEOUTS, &live, &mut watch, at(39)));
+    }
+
+    #[test]
+    fn the_half_closed_timeout_counts_from_the_fin() {
+        let live = Live::new(1, pair().0);
+        live.attach(pair().0);
+        let mut watch = Watch::new(at(0));
+        assert!(!is_silent(&TIMEOUTS, &live, &mut watch, at(8)));
+        live.half_closed.raise();
+        assert!(!is_silent(&TIMEOUTS, &live, &mut watch, at(9)));
+        assert!(!is_silent(&TIMEOUTS, &live, &mut watch, at(13)));
+        assert!(is_silent(&TIMEOUTS, &live, &mut watch, at(14)));
     }
 }

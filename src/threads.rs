@@ -6,20 +6,19 @@
 //! operating system to make a thread is an `io::Error` here, never a panic, and a panic inside a
 //! job ends that job only: the thread goes on.
 //!
-//! Who wakes whom: a parked thread sleeps in [`std::thread::park_timeout`]; whoever gives it a job
-//! first puts the job into the thread's slot, under its lock, and then unparks it. An unpark that
-//! comes before the park is not lost (it leaves a token that makes the next park return at once),
-//! and the thread looks into its slot after every return from park, so a job can't be missed.
+//! A parked thread waits for jobs at its [`Slot`], which loses none. It ends in one of two ways: it
+//! takes itself off the stack, or whoever took it off the stack dismisses it. A thread that is set
+//! aside is not on the stack, so it stays until its seat is used or given back, shutdown or not.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::CString;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle, Thread};
-use std::time::{Duration, Instant};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use crate::sync::{Handover, Mutex};
+use crate::sync::{Handover, Mutex, Slot, Woken};
 
 /// How long a thread stays parked with nothing to do before it ends.
 pub const IDLE_KEEP: Duration = Duration::from_secs(2);
@@ -55,21 +54,14 @@ struct State {
 /// One reusable thread, as seen from outside.
 struct Worker {
     number: u64,
-    /// Written by who starts a job here; read by the thread itself.
-    slot: Mutex<Slot>,
+    /// Where its next job comes.
+    slot: Slot<Job>,
 }
 
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "worker {}", self.number)
     }
-}
-
-#[derive(Default)]
-struct Slot {
-    job: Option<Job>,
-    /// Set by the thread itself before it first looks for a job.
-    thread: Option<Thread>,
 }
 
 /// A thread that is set aside for the holder. Dropping it unused gives it back.
@@ -112,7 +104,7 @@ impl Threads {
         state.next_number += 1;
         let worker = Arc::new(Worker {
             number,
-            slot: Mutex::default(),
+            slot: Slot::default(),
         });
         let shared = Arc::clone(&self.shared);
         let own = Arc::clone(&worker);
@@ -144,7 +136,7 @@ impl Threads {
         let handles = std::mem::take(&mut state.handles);
         drop(state);
         for worker in idle {
-            worker.unpark();
+            worker.slot.dismiss();
         }
         for handle in handles.into_values() {
             // A job's panic was caught and handed over; a thread itself never ends by one.
@@ -162,12 +154,11 @@ impl Seat {
         let result = Arc::new(Handover::default());
         let put = Arc::clone(&result);
         if let Some(worker) = self.worker.take() {
-            worker.slot.lock().job = Some(Box::new(move || {
+            worker.slot.give(Box::new(move || {
                 // Unwind safety: `work` is consumed, and what it shares is behind locks that do not
                 // poison and atomics; guards inside it have been dropped by the unwinding.
                 put.put(catch_unwind(AssertUnwindSafe(work)));
             }));
-            worker.unpark();
         }
         Running { result }
     }
@@ -181,35 +172,22 @@ impl Drop for Seat {
     }
 }
 
-impl Worker {
-    fn unpark(&self) {
-        // None: it has not started yet, and will look for its job without being woken.
-        let thread = self.slot.lock().thread.clone();
-        if let Some(thread) = thread {
-            thread.unpark();
-        }
-    }
-}
-
 impl Shared {
     /// Puts a thread that has nothing to do on top of the stack.
     fn park(&self, worker: Arc<Worker>) {
         let mut state = self.state.lock();
         if state.closed {
             drop(state);
-            worker.unpark();
+            worker.slot.dismiss();
         } else {
             state.idle.push_back(worker);
         }
     }
 
-    /// Asks, for a thread that waited in vain, whether it may end: not while somebody holds a seat
-    /// on it, since then a job will come.
-    fn may_end(&self, worker: &Worker) -> bool {
+    /// Takes a thread that waited in vain off the stack, so that it may end. False when it is not
+    /// there: somebody has set it aside, and a job will come, or a dismissal.
+    fn retire(&self, worker: &Worker) -> bool {
         let mut state = self.state.lock();
-        if state.closed {
-            return true;
-        }
         // Whoever waited longest is at the front, so this finds it at once.
         let Some(place) = state
             .idle
@@ -225,30 +203,17 @@ impl Shared {
 }
 
 /// The life of a reusable thread.
-fn run_worker(shared: &Arc<Shared>, own: &Arc<Worker>) {
-    own.slot.lock().thread = Some(thread::current());
+fn run_worker(shared: &Shared, own: &Arc<Worker>) {
     loop {
-        let job = own.slot.lock().job.take();
-        match job {
-            Some(job) => {
+        match own.slot.wait(IDLE_KEEP) {
+            Woken::Given(job) => {
                 job();
                 set_name("parked");
                 shared.park(Arc::clone(own));
             }
-            None => {
-                let since = Instant::now();
-                thread::park_timeout(IDLE_KEEP);
-                // A park may return early, by an unpark meant for a job that is already done.
-                if since.elapsed() >= IDLE_KEEP
-                    && own.slot.lock().job.is_none()
-                    && shared.may_end(own)
-                {
-                    return;
-                }
-                if shared.state.lock().closed && shared.may_end(own) {
-                    return;
-                }
-            }
+            Woken::Dismissed => return,
+            Woken::InVain if shared.retire(own) => return,
+            Woken::InVain => {}
         }
     }
 }
@@ -337,6 +302,24 @@ mod tests {
         threads.shut_down();
         assert!(busy.join().unwrap());
         assert!(threads.reserve().is_err());
+    }
+
+    #[test]
+    fn a_job_given_during_the_shutdown_still_runs() {
+        let threads = Threads::default();
+        let seat = threads.reserve().unwrap();
+        let (done, is_done) = crossbeam_channel::bounded(1);
+        let (of_shutdown, threads) = (threads.clone(), threads);
+        let shutdown = spawn("shutdown", move || {
+            of_shutdown.shut_down();
+            done.send(()).unwrap();
+        })
+        .unwrap();
+        // Longer than a parked thread has patience: this one is set aside, and must not end.
+        assert!(is_done.recv_timeout(IDLE_KEEP + IDLE_KEEP / 4).is_err());
+        assert!(threads.reserve().is_err(), "no new ones");
+        assert_eq!(seat.start(|| 7).join().unwrap(), 7);
+        shutdown.join().unwrap();
     }
 
     #[test]

@@ -204,12 +204,21 @@ impl Capacity {
     /// Sessions allowed by the limits of this moment: somebody may have changed them (`prlimit`,
     /// `systemctl set-property`). What evener itself uses now is not held against it.
     pub fn allowed(&self) -> u32 {
-        let now = read::read();
+        self.allowed_by(&read::read())
+    }
+
+    fn allowed_by(&self, now: &Readings) -> u32 {
+        let start = &self.at_start;
+        // Files can't be read while descriptors are short, which is when this is asked; what was
+        // read at the start holds then. Without a limit here, the next thing to run out is maps.
         let readings = Readings {
-            maps_used: self.at_start.maps_used,
-            threads_used: self.at_start.threads_used,
-            cgroup_threads_used: self.at_start.cgroup_threads_used,
-            ..now
+            descriptors: now.descriptors,
+            user_threads: now.user_threads,
+            maps: now.maps.or(start.maps),
+            pid_max: now.pid_max.or(start.pid_max),
+            threads_max: now.threads_max.or(start.threads_max),
+            cgroup_threads: now.cgroup_threads.or(start.cgroup_threads),
+            ..*start
         };
         ceiling(&readings)
             .sessions
@@ -240,6 +249,25 @@ mod tests {
         assert!(ceiling.sessions >= 8_000, "{ceiling}");
         assert!(u64::from(ceiling.sessions) * 8 + 80 < 65_530, "{ceiling}");
         assert_eq!(ceiling.bound, Some((Bound::Maps, 65_530)));
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_read_any_more_holds_and_one_that_can_is_followed() {
+        let capacity = Capacity {
+            configured: None,
+            at_start: stock(),
+        };
+        let no_descriptor_left = Readings {
+            descriptors: stock().descriptors,
+            ..Readings::default()
+        };
+        let at_start = capacity.ceiling_at_start().sessions;
+        assert_eq!(capacity.allowed_by(&no_descriptor_left), at_start);
+        let halved = Readings {
+            maps: Some(32_765),
+            ..stock()
+        };
+        assert!(capacity.allowed_by(&halved) < at_start / 2);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use std::io::Read;
 use std::net::{Shutdown, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Resets the connection, now: what the kernel has not delivered yet is lost, and threads that
 /// are blocked on the socket wake.
@@ -44,16 +44,22 @@ pub fn finish(stream: &TcpStream) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
+/// How long [`finish_unread`] reads.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Ends the connection in order towards a peer that may still be sending: a close with unread
 /// bytes would turn into a reset, so they are read and thrown away, for a moment.
 pub fn finish_unread(stream: &TcpStream) {
-    const PATIENCE: Duration = Duration::from_millis(500);
-    const READS_MAX: usize = 64;
+    let deadline = Instant::now() + PATIENCE;
     let _ = stream.shutdown(Shutdown::Write);
-    let _ = stream.set_read_timeout(Some(PATIENCE));
     let mut scrap = [0; 1024];
     let mut reader = stream;
-    for _ in 0..READS_MAX {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // A timeout of zero is refused by `set_read_timeout`, since the kernel takes it for none.
+        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+            return;
+        }
         match reader.read(&mut scrap) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
@@ -112,6 +118,24 @@ mod tests {
         finish_unread(&ours);
         drop(ours);
         assert_eq!(theirs.read(&mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn finishing_does_not_last_as_long_as_the_peer_likes() {
+        let (ours, mut theirs) = pair();
+        let begin = Instant::now();
+        std::thread::scope(|scope| {
+            std::thread::Builder::new()
+                .spawn_scoped(scope, || {
+                    finish_unread(&ours);
+                    reset(&ours);
+                })
+                .unwrap();
+            while theirs.write(b".").is_ok() {
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        assert!(begin.elapsed() < 4 * PATIENCE, "{:?}", begin.elapsed());
     }
 
     #[test]

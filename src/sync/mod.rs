@@ -1,4 +1,4 @@
-//! Locks and atomics: the only place that names `std::sync::atomic` or `parking_lot`.
+//! Locks and atomics: the only place that names `std::sync::atomic`, `parking_lot` or `loom`.
 //!
 //! The rest of the program shares memory through the small types below, each of which does one
 //! thing and has one ordering argument. Read this file before any other use of an atomic.
@@ -11,29 +11,43 @@
 //! that the writer wrote before? If not, `Relaxed` is enough. If so, the writer needs `Release`
 //! and the reader `Acquire`, and the row names the partner.
 //!
-//! | atomic | who writes | who reads | ordering | why that is enough |
-//! | --- | --- | --- | --- | --- |
-//! | [`Ticket`] | every pick, `fetch_add` | the same call | Relaxed | the number only chooses a slot; the slots come from a [`Published`] rotation, whose lock orders them |
-//! | [`Counter`] | many threads, `fetch_add` | log, admin | Relaxed | a statistic: nothing is read because of it |
-//! | [`Active`] | claim: `compare_exchange` or `fetch_add`; end of a lease: `fetch_sub` | balancing policies | Relaxed | a load estimate; the claim's compare-exchange is atomic in any ordering, and the backend it belongs to never moves or dies under a lease (it is held by an `Arc`) |
-//! | [`Progress`] | one thread, load + store | the reaper | Relaxed | a single writer can't lose an update; the reaper only compares it with its own last reading |
-//! | [`Cause`] | first of several, `compare_exchange` | the session thread at the end, the reaper | Relaxed | the value is all there is to know; the join of the return thread orders the last read |
-//! | [`Flag`] | one thread, store | others | Relaxed | a hint that is looked at again later; no other memory is read because of it |
+//! | atomic | who writes | who reads | ordering | why that is enough | model |
+//! | --- | --- | --- | --- | --- | --- |
+//! | [`Ticket`] | every pick, `fetch_add` | the same call | Relaxed | the number only chooses a slot; the slots come from a [`Published`] rotation, whose lock orders them | `ticket_is_unique` |
+//! | [`Counter`] | many threads, `fetch_add` | log, admin | Relaxed | a statistic: nothing is read because of it | `counter_loses_nothing` |
+//! | [`Active`] | claim: `compare_exchange` or `fetch_add`; end of a lease: `fetch_sub` | balancing policies | Relaxed | a load estimate; the claim's compare-exchange is atomic in any ordering, and the backend it belongs to never moves or dies under a lease (it is held by an `Arc`) | `active_claims_spread_a_burst` and two more |
+//! | [`Progress`] | one thread, load + store | the reaper | Relaxed | a single writer can't lose an update; the reaper only compares it with its own last reading | `progress_of_one_writer_only_grows_and_loses_nothing` |
+//! | [`Cause`] | first of several, `compare_exchange` | the session thread at the end, the reaper | Relaxed | the value is all there is to know; the join of the return thread orders the last read | `cause_is_the_first_that_was_given` |
+//! | [`Flag`] | one thread, or the reaper, `swap` | others | Relaxed | no other memory is read because of it; where it is compared with the state of a socket, the kernel's lock on that socket is the partner | `flag_is_raised_once`, `flag_looked_at_after_the_connection_tells_a_fin_from_a_reset` |
 //!
 //! No `SeqCst` anywhere: it would be needed where two threads each write one atomic and then read
 //! the *other's*, and no such pair exists here. Waiting is never built from these atomics: a thread
-//! that has to wait uses a [`Gate`], a [`Handover`], a channel, or blocks in a system call.
+//! that has to wait uses one of the types below, a channel, or blocks in a system call.
+//!
+//! | type | who waits | for | model |
+//! | --- | --- | --- | --- |
+//! | [`Gate`] | a listener's thread | room for a session | `gate_is_never_above_the_limit_and_everybody_gets_in` and three more |
+//! | [`Handover`] | a session's thread | the result of its return thread | `handover_loses_no_wake_up` |
+//! | [`Slot`] | a parked thread | its next job | `slot_loses_no_job`, `slot_gives_one_job_after_another_and_then_the_dismissal` |
+//! | [`Published`] | nobody, but for the time of a copy | | `published_is_whole_and_never_goes_back` |
+//!
+//! The models are in `tests/loom.rs`, each beside a broken variant for which the model checker finds
+//! the order of steps that breaks it; `scripts/test-loom` runs them.
 
 mod gate;
 mod handover;
+mod parking;
+mod primitives;
 
 pub use gate::{Closed, Gate, Permit};
 pub use handover::Handover;
-pub use parking_lot::{Condvar, Mutex, RwLock};
+pub use parking::{Slot, Woken};
+pub use primitives::{Condvar, Mutex, RwLock};
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
+
+use primitives::Ordering::Relaxed;
+use primitives::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 
 /// Numbers handed out one by one: no two calls get the same one.
 ///

@@ -1,0 +1,150 @@
+//! What the types of this module are made of: std's atomics and parking, `parking_lot`'s locks.
+//!
+//! Under `--cfg loom` the same names stand for loom's, so that `tests/loom.rs` can run the very
+//! types that the program uses through every order in which their steps can happen. No other
+//! build knows of loom.
+
+#[cfg(not(loom))]
+pub use parking_lot::{Condvar, Mutex, RwLock};
+#[cfg(not(loom))]
+pub(super) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+#[cfg(not(loom))]
+pub(super) use std::thread::{Thread, current, park_timeout};
+
+#[cfg(loom)]
+pub(super) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+#[cfg(loom)]
+pub(super) use loom::thread::{Thread, current};
+#[cfg(loom)]
+pub(super) use modelled::park_timeout;
+#[cfg(loom)]
+pub use modelled::{Condvar, Mutex, RwLock};
+
+/// loom's locks, which look like std's, with the signatures of `parking_lot`: no poison, and a wait
+/// that borrows its guard.
+#[cfg(loom)]
+mod modelled {
+    use std::ops::{Deref, DerefMut};
+    use std::time::{Duration, Instant};
+
+    use loom::sync as model;
+    use loom::sync::{LockResult, RwLockReadGuard, RwLockWriteGuard};
+
+    /// A model in which a thread panicked has failed; it is of no use to go on.
+    fn sound<T>(result: LockResult<T>) -> T {
+        match result {
+            Ok(value) => value,
+            Err(_) => unreachable!("a thread of this model panicked"),
+        }
+    }
+
+    /// A mutex.
+    #[derive(Debug, Default)]
+    pub struct Mutex<T>(model::Mutex<T>);
+
+    /// Holds a mutex; `None` only while a condition variable has it.
+    #[derive(Debug)]
+    pub struct MutexGuard<'a, T>(Option<model::MutexGuard<'a, T>>);
+
+    impl<T> Mutex<T> {
+        /// Around `value`.
+        pub fn new(value: T) -> Mutex<T> {
+            Mutex(model::Mutex::new(value))
+        }
+
+        /// Blocks until it is free.
+        pub fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard(Some(sound(self.0.lock())))
+        }
+    }
+
+    const HELD: &str = "only a condition variable takes it, and gives it back";
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.0.as_ref().unwrap_or_else(|| unreachable!("{HELD}"))
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_mut().unwrap_or_else(|| unreachable!("{HELD}"))
+        }
+    }
+
+    /// A condition variable.
+    #[derive(Debug, Default)]
+    pub struct Condvar(model::Condvar);
+
+    /// How a wait with a deadline ended.
+    #[derive(Debug)]
+    pub struct WaitTimeoutResult(());
+
+    impl WaitTimeoutResult {
+        /// Never: see [`Condvar::wait_until`].
+        pub fn timed_out(&self) -> bool {
+            false
+        }
+    }
+
+    impl Condvar {
+        /// Nobody waits yet.
+        pub fn new() -> Condvar {
+            Condvar::default()
+        }
+
+        /// Blocks until notified.
+        pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            guard.0 = guard.0.take().map(|held| sound(self.0.wait(held)));
+        }
+
+        /// Blocks until notified. A model has no clock, and a wake-up that only a timeout makes up
+        /// for is a lost one: the deadline never comes, and loom reports who sleeps for ever.
+        pub fn wait_until<T>(
+            &self,
+            guard: &mut MutexGuard<'_, T>,
+            _deadline: Instant,
+        ) -> WaitTimeoutResult {
+            self.wait(guard);
+            WaitTimeoutResult(())
+        }
+
+        /// Wakes one.
+        pub fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        /// Wakes all.
+        pub fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+
+    /// A reader-writer lock.
+    #[derive(Debug)]
+    pub struct RwLock<T>(model::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        /// Around `value`.
+        pub fn new(value: T) -> RwLock<T> {
+            RwLock(model::RwLock::new(value))
+        }
+
+        /// Blocks until nobody writes.
+        pub fn read(&self) -> RwLockReadGuard<'_, T> {
+            sound(self.0.read())
+        }
+
+        /// Blocks until nobody reads or writes.
+        pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+            sound(self.0.write())
+        }
+    }
+
+    /// Parks until unparked; the timeout never comes, as in [`Condvar::wait_until`].
+    pub(in super::super) fn park_timeout(_: Duration) {
+        loom::thread::park();
+    }
+}
