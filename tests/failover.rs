@@ -44,7 +44,7 @@ fn all_serve(evener: &Evener, names: &[&str]) {
 fn a_backend_that_dies_under_load_costs_no_client_an_error() {
     let mut backends = dummies(["a", "b", "c"]);
     let evener = Evener::start(&config(&addresses(&backends), &[QUICK], &[]));
-    let baseline = evener.baseline().serving(evener.address(0));
+    let baseline = evener.baseline().serving(evener.address(0)).probing(3);
     let load = Load::start(evener.address(0), CLIENTS);
     load.wait_for_more(100);
 
@@ -86,7 +86,7 @@ fn only_what_a_dying_backend_was_working_on_is_lost() {
 fn with_all_backends_down_clients_are_reset_and_nothing_spins() {
     let mut backends = dummies(["a", "b", "c"]);
     let evener = Evener::start(&config(&addresses(&backends), &[QUICK], &[]));
-    let baseline = evener.baseline().serving(evener.address(0));
+    let baseline = evener.baseline().serving(evener.address(0)).probing(3);
     backends.iter_mut().for_each(Dummy::stop);
     evener.wait_log("0 of 3 up");
     for _ in 0..5 {
@@ -113,7 +113,7 @@ fn with_all_backends_down_clients_are_reset_and_nothing_spins() {
 fn a_flapping_backend_costs_no_client_an_error() {
     let mut backends = dummies(["a", "b", "c"]);
     let evener = Evener::start(&config(&addresses(&backends), &[QUICK], &[]));
-    let baseline = evener.baseline().serving(evener.address(0));
+    let baseline = evener.baseline().serving(evener.address(0)).probing(3);
     let load = Load::start(evener.address(0), 4);
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(4) {

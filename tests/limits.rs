@@ -261,7 +261,7 @@ fn when_threads_are_refused_clients_wait_and_are_served_later() {
     let evener = Evener::spawn(command.arg(server.address().to_string()));
     // The health check's own connection.
     drop(server.accept());
-    let baseline = evener.baseline();
+    let baseline = evener.baseline().probing(1);
     let line = evener.wait_log("room for ");
     assert!(line.contains("(bound by RLIMIT_NPROC = 200;"), "{line}");
     let taken: Vec<TcpStream> = (0..THREADS)

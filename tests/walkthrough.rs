@@ -58,7 +58,7 @@ fn three_backends_one_is_killed_and_comes_back_and_no_client_notices() {
     arguments.extend(backends.iter().map(String::as_str));
     let evener = Evener::without_config(&arguments);
     let address = evener.address(0);
-    let baseline = evener.baseline().serving(address);
+    let baseline = evener.baseline().serving(address).probing(3);
 
     // The two lines that whoever started it waits for, alone on their lines.
     let log = evener.log();
