@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             Err(error) => fail(&[format!("error: {error}")]),
         },
         Err(error) => {
-            eprintln!("{error}");
+            complain(&error);
             ExitCode::from(2)
         }
     }
@@ -97,7 +97,7 @@ fn signals() -> Result<Receiver<()>, ctrlc::Error> {
 
 fn warn(config: &Config) {
     for warning in config.warnings() {
-        eprintln!("warning: {warning}");
+        complain(&format_args!("warning: {warning}"));
     }
 }
 
@@ -109,7 +109,12 @@ fn print(text: &str) -> ExitCode {
 
 fn fail(errors: &[impl std::fmt::Display]) -> ExitCode {
     for error in errors {
-        eprintln!("{error}");
+        complain(error);
     }
     ExitCode::from(1)
+}
+
+/// One message on stderr. `eprintln!` would panic where nobody takes it any more.
+fn complain(what: &impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{what}");
 }

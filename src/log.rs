@@ -128,8 +128,9 @@ impl Log {
             };
             let text = event.to_string();
             if !log.offer(event) {
-                // The log itself may be what has panicked.
-                eprintln!("{text}");
+                // The log itself may be what has panicked. `eprintln!` would panic where nobody takes
+                // it any more, and a panic in here is the end of the process.
+                let _ = writeln!(io::stderr(), "{text}");
             }
         }));
     }

@@ -3,6 +3,7 @@
 
 #![allow(
     clippy::disallowed_methods,
+    clippy::unwrap_used,
     reason = "the test plays clients and backends with plain std sockets"
 )]
 
@@ -241,18 +242,21 @@ fn when_threads_are_refused_clients_wait_and_are_served_later() {
         eprintln!("SKIPPED: only root can run evener as a user of its own");
         return;
     }
-    const SOMEBODY: u32 = 61_234;
     const THREADS: usize = 200;
+    // Nobody else's, not even that of another run of this test.
+    let somebody = 100_000 + std::process::id();
     let server = Server::start();
     // Another program of the same user, with a thread for each of its connections, takes them all.
     let mut command = Command::new(env!("CARGO_BIN_EXE_backend"));
-    let hog = Process::spawn(command.args(["0", "--hang"]).uid(SOMEBODY).gid(SOMEBODY));
+    let hog = Process::spawn(command.arg("0").uid(somebody).gid(somebody));
     let line = hog.wait_log("Backend Server started on port: ");
     let port: u16 = line.rsplit(' ').next().unwrap().parse().unwrap();
 
     let mut command = Command::new("sh");
-    command.uid(SOMEBODY).gid(SOMEBODY);
-    let script = format!("ulimit -u {THREADS}; exec \"$0\" -l 127.0.0.1:0 --admin off \"$1\"");
+    command.uid(somebody).gid(somebody);
+    // Bash says -u, dash says -p.
+    let limit = format!("ulimit -u {THREADS} 2>/dev/null || ulimit -p {THREADS}");
+    let script = format!("{limit}; exec \"$0\" -l 127.0.0.1:0 --admin off \"$1\"");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_evener")]);
     let evener = Evener::spawn(command.arg(server.address().to_string()));
     // The health check's own connection.

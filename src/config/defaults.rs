@@ -5,7 +5,7 @@ use super::{
     Backend, BackendAddress, Bind, HealthCheck, Listener, Log, LogFormat, LogLevel, Pool, Probe,
     Shutdown, Timeouts, WhenDown,
 };
-use crate::policy::balance::{Policy, by_name};
+use crate::policy::balance::{Policy, round_robin};
 use crate::policy::health::AdminState;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -75,9 +75,8 @@ pub const NAME_CHARS_MAX: usize = 64;
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The default balancing policy, [`BALANCE`].
-#[allow(clippy::expect_used, reason = "by_name knows BALANCE: the test below")]
 pub fn balance() -> &'static Policy {
-    by_name(BALANCE).expect("the default policy exists")
+    &round_robin::POLICY
 }
 
 impl Default for Timeouts {

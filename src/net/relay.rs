@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn both_ends_closing_at_the_same_moment_is_no_reset() {
-        for round in 0..2000 {
+        for round in 0..300 {
             let rig = rig();
             let (there, back) = std::thread::scope(|scope| {
                 let there = std::thread::Builder::new()

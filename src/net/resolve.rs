@@ -3,28 +3,20 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use crate::config::BackendAddress;
-
-/// Every address that `address` stands for, IPv4 first, each once. Blocks as long as the system's
+/// Every address that `host` stands for, with `port`, IPv4 first, each once. Blocks as long as the system's
 /// resolver does.
 ///
 /// # Errors
 ///
 /// When the name is unknown or the resolver fails.
-pub fn resolve(address: &BackendAddress) -> io::Result<Vec<SocketAddr>> {
-    match address {
-        BackendAddress::Ip(address) => Ok(vec![*address]),
-        BackendAddress::Name { host, port } => {
-            let mut addresses: Vec<SocketAddr> =
-                (host.as_str(), *port).to_socket_addrs()?.collect();
-            addresses.sort();
-            addresses.dedup();
-            if addresses.is_empty() {
-                return Err(io::Error::other("the name has no address"));
-            }
-            Ok(addresses)
-        }
+pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    addresses.sort();
+    addresses.dedup();
+    if addresses.is_empty() {
+        return Err(io::Error::other("the name has no address"));
     }
+    Ok(addresses)
 }
 
 #[cfg(test)]
@@ -34,16 +26,12 @@ mod tests {
     #[test]
     fn an_address_stands_for_itself() {
         let address = "[::1]:8000".parse().unwrap();
-        assert_eq!(resolve(&BackendAddress::Ip(address)).unwrap(), [address]);
+        assert_eq!(resolve("::1", 8000).unwrap(), [address]);
     }
 
     #[test]
     fn localhost_has_addresses_and_ipv4_comes_first() {
-        let name = BackendAddress::Name {
-            host: "localhost".into(),
-            port: 80,
-        };
-        let addresses = resolve(&name).unwrap();
+        let addresses = resolve("localhost", 80).unwrap();
         assert!(
             addresses[0].ip().is_loopback() && addresses[0].port() == 80,
             "{addresses:?}"

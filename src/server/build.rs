@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::StartError;
-use crate::config::{self, Config};
+use crate::config::{self, BackendAddress, Config};
 use crate::health::Target;
 use crate::net::resolve;
 use crate::policy::health::{Health, is_probed};
@@ -26,11 +26,15 @@ pub(super) fn pools(config: &Config) -> Result<Vec<(Arc<Pool>, &config::Pool)>, 
         };
         let mut backends = Vec::new();
         for backend in &pool.backends {
-            let addresses =
-                resolve::resolve(&backend.address).map_err(|error| StartError::Resolve {
-                    backend: backend.name.clone(),
-                    error,
-                })?;
+            let addresses = match &backend.address {
+                BackendAddress::Ip(address) => vec![*address],
+                BackendAddress::Name { host, port } => {
+                    resolve::resolve(host, *port).map_err(|error| StartError::Resolve {
+                        backend: backend.name.clone(),
+                        error,
+                    })?
+                }
+            };
             for address in &addresses {
                 let name = match addresses.len() {
                     1 => backend.name.clone(),

@@ -196,10 +196,19 @@ impl Process {
         output.iter().map(|line| line.text.clone()).collect()
     }
 
+    /// The lines written to stdout so far.
+    pub fn stdout(&self) -> Vec<String> {
+        self.lines_of(false)
+    }
+
     /// The lines written to stderr so far.
     pub fn stderr(&self) -> Vec<String> {
+        self.lines_of(true)
+    }
+
+    fn lines_of(&self, stderr: bool) -> Vec<String> {
         let output = self.output.lock().unwrap();
-        let lines = output.iter().filter(|line| line.is_stderr);
+        let lines = output.iter().filter(|line| line.is_stderr == stderr);
         lines.map(|line| line.text.clone()).collect()
     }
 
