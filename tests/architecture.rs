@@ -342,14 +342,19 @@ fn character(rest: &str) -> Option<usize> {
     (second == '\'').then_some(at + 2)
 }
 
-/// Leaves out every item behind `#[cfg(test)]`: to the end of its braces, or of its statement.
+/// Leaves out every item that is compiled for tests or for models only.
 fn without_tests(code: &str) -> String {
-    const MARK: &str = "#[cfg(test)]";
+    let code = without_items(code, "#[cfg(test)]");
+    without_items(&code, "#[cfg(loom)]")
+}
+
+/// Leaves out every item behind this mark: to the end of its braces, or of its statement.
+fn without_items(code: &str, mark: &str) -> String {
     let mut kept = String::new();
     let mut rest = code;
-    while let Some(at) = rest.find(MARK) {
+    while let Some(at) = rest.find(mark) {
         kept.push_str(&rest[..at]);
-        let item = &rest[at + MARK.len()..];
+        let item = &rest[at + mark.len()..];
         let mut depth = 0;
         let end = item.char_indices().find(|(_, c)| {
             match c {
@@ -619,6 +624,11 @@ fn comments_texts_and_tests_are_left_out_and_nothing_else() {
     assert_eq!(code("str\"x\" r"), "str\"\" r");
     assert_eq!(code("a #[cfg(test)] mod t { { } } b"), "a  b");
     assert_eq!(code("a #[cfg(test)] mod t; b"), "a  b");
+    assert_eq!(code("a #[cfg(loom)] mod m { { } } b"), "a  b");
+    assert_eq!(
+        code("a #[cfg(not(loom))] use x; b"),
+        "a #[cfg(not(loom))] use x; b"
+    );
     assert_eq!(code("a #[cfg(test)] use x::{y, z}; b"), "a ; b");
     assert_eq!(code("\"two\nlines\" x"), "\n\"\" x");
 }

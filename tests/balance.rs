@@ -49,8 +49,9 @@ fn shares(served: &[String]) -> BTreeMap<&str, usize> {
 }
 
 /// Clients that all come at the same moment and stay, on so many servers of these weights: how many
-/// sessions each server got.
-fn burst(policy: &str, weights: &[u32], clients: usize) -> Vec<usize> {
+/// sessions each server got. The invariants are checked once the last client has left, if asked for:
+/// that takes two seconds.
+fn burst(policy: &str, weights: &[u32], clients: usize, check: bool) -> Vec<usize> {
     let servers: Vec<Server> = weights.iter().map(|_| Server::start()).collect();
     let backends: Vec<(SocketAddr, u32)> = servers
         .iter()
@@ -81,7 +82,9 @@ fn burst(policy: &str, weights: &[u32], clients: usize) -> Vec<usize> {
     let counts = sessions.iter().map(Vec::len).collect();
     drop((held, sessions));
     evener.wait_log_count(" ended: ", clients);
-    evener.check_invariants(&baseline);
+    if check {
+        evener.check_invariants(&baseline);
+    }
     counts
 }
 
@@ -111,15 +114,19 @@ fn weights_are_interleaved_not_bunched() {
 #[test]
 fn a_burst_lands_evenly_on_the_least_connections() {
     // Who reads the counts and adds one later sends a burst to one backend; here it is one step.
-    for _ in 0..3 {
-        assert_eq!(burst("least_connections", &[1, 1, 1], 30), [10, 10, 10]);
+    for round in 1..=5 {
+        let counts = burst("least_connections", &[1, 1, 1], 30, round == 5);
+        assert_eq!(counts, [10, 10, 10], "round {round}");
     }
 }
 
 #[test]
 fn least_connections_heeds_the_weights() {
-    assert_eq!(burst("least_connections", &[2, 1], 30), [20, 10]);
-    assert_eq!(burst("least_connections", &[3, 2, 1], 30), [15, 10, 5]);
+    assert_eq!(burst("least_connections", &[2, 1], 30, false), [20, 10]);
+    assert_eq!(
+        burst("least_connections", &[3, 2, 1], 30, false),
+        [15, 10, 5]
+    );
 }
 
 #[test]
@@ -185,7 +192,7 @@ fn random_heeds_the_weights() {
 #[test]
 fn power_of_two_keeps_a_burst_level() {
     // The better of two random ones: not exact, but nobody is left out or flooded.
-    let counts = burst("power_of_two", &[1, 1, 1], 60);
+    let counts = burst("power_of_two", &[1, 1, 1], 60, true);
     assert!(
         counts.iter().all(|count| (10..=30).contains(count)),
         "{counts:?}"
