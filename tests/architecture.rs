@@ -213,7 +213,10 @@ impl Source {
         Source {
             path: path.into(),
             text: text.into(),
-            code: without_tests(&without_comments_and_texts(text)),
+            code: without_items(
+                "#[cfg(loom)]",
+                &without_items("#[cfg(test)]", &without_comments_and_texts(text)),
+            ),
         }
     }
 
@@ -342,14 +345,14 @@ fn character(rest: &str) -> Option<usize> {
     (second == '\'').then_some(at + 2)
 }
 
-/// Leaves out every item behind `#[cfg(test)]`: to the end of its braces, or of its statement.
-fn without_tests(code: &str) -> String {
-    const MARK: &str = "#[cfg(test)]";
+/// Leaves out every item behind `mark`, which no release is built with: to the end of its braces, or
+/// of its statement.
+fn without_items(mark: &str, code: &str) -> String {
     let mut kept = String::new();
     let mut rest = code;
-    while let Some(at) = rest.find(MARK) {
+    while let Some(at) = rest.find(mark) {
         kept.push_str(&rest[..at]);
-        let item = &rest[at + MARK.len()..];
+        let item = &rest[at + mark.len()..];
         let mut depth = 0;
         let end = item.char_indices().find(|(_, c)| {
             match c {
@@ -619,6 +622,8 @@ fn comments_texts_and_tests_are_left_out_and_nothing_else() {
     assert_eq!(code("str\"x\" r"), "str\"\" r");
     assert_eq!(code("a #[cfg(test)] mod t { { } } b"), "a  b");
     assert_eq!(code("a #[cfg(test)] mod t; b"), "a  b");
+    assert_eq!(code("a #[cfg(loom)] mod m { } b"), "a  b");
+    assert_eq!(code("a #[cfg(not(loom))] c; b"), "a #[cfg(not(loom))] c; b");
     assert_eq!(code("a #[cfg(test)] use x::{y, z}; b"), "a ; b");
     assert_eq!(code("\"two\nlines\" x"), "\n\"\" x");
 }
