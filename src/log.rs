@@ -113,10 +113,7 @@ impl Log {
     pub fn report_panics(&self) {
         let log = self.clone();
         std::panic::set_hook(Box::new(move |panic| {
-            let thread = std::thread::current()
-                .name()
-                .unwrap_or("unnamed")
-                .to_owned();
+            let thread = threads::name();
             let message = panic.payload_as_str().unwrap_or("no message");
             let place = panic
                 .location()

@@ -238,6 +238,14 @@ pub fn set_name(name: &str) {
     }
 }
 
+/// The name of the calling thread as the kernel has it, which tells a session's thread from another.
+pub fn name() -> String {
+    match rustix::thread::name() {
+        Ok(name) => name.to_string_lossy().into_owned(),
+        Err(_) => "unnamed".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
