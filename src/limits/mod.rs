@@ -29,25 +29,30 @@ pub const PROBES_AT_ONCE: u64 = 96;
 
 /// What the machine allows a process, as read; `None` is "no limit, or none that could be read".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Readings {
-    /// Descriptors that may be open (RLIMIT_NOFILE, after it was raised).
+pub struct Allowed {
+    /// Descriptors that may be open (RLIMIT_NOFILE).
     pub descriptors: Option<u64>,
     /// Memory maps of this process (vm.max_map_count).
     pub maps: Option<u64>,
-    /// Memory maps in use now.
-    pub maps_used: u64,
     /// Threads of the whole system (kernel.pid_max).
     pub pid_max: Option<u64>,
     /// Threads of the whole system (kernel.threads-max).
     pub threads_max: Option<u64>,
-    /// Threads of the whole system now.
-    pub threads_used: u64,
     /// Threads of this user (RLIMIT_NPROC); not enforced for root.
     pub user_threads: Option<u64>,
-    /// Threads of the control group (pids.max, the smallest up the tree).
+    /// Threads of the control group (pids.max, the tightest up the tree).
     pub cgroup_threads: Option<u64>,
-    /// Threads of the control group now.
-    pub cgroup_threads_used: u64,
+}
+
+/// What is taken of that before the first session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Memory maps of this process.
+    pub maps: u64,
+    /// Threads of the whole system.
+    pub threads: u64,
+    /// Threads of the control group that is the tightest.
+    pub cgroup_threads: u64,
 }
 
 /// How many sessions, and what stands in the way of more.
@@ -120,56 +125,40 @@ impl fmt::Display for Ceiling {
 }
 
 /// Works out the ceiling. Pure: the readings come in.
-pub fn ceiling(readings: &Readings) -> Ceiling {
-    let threads = |limit: Option<u64>, used: u64| {
-        limit.map(|limit| limit.saturating_sub(used + THREADS_RESERVED) / THREADS_PER_SESSION)
+pub fn ceiling(allowed: &Allowed, taken: &Taken) -> Ceiling {
+    let by_descriptors = |limit: u64| {
+        // Of few descriptors, a part: reserving as many as ever would leave none.
+        let reserved = DESCRIPTORS_RESERVED.min(limit / 4);
+        (limit - reserved) / DESCRIPTORS_PER_SESSION
     };
-    let maps_taken = readings.maps_used + MAPS_RESERVED + THREADS_RESERVED * MAPS_PER_THREAD;
-    let rooms = [
-        (
-            Bound::Descriptors,
-            readings.descriptors,
-            readings
-                .descriptors
-                .map(|d| d.saturating_sub(DESCRIPTORS_RESERVED) / DESCRIPTORS_PER_SESSION),
-        ),
-        (
-            Bound::Maps,
-            readings.maps,
-            readings.maps.map(|maps| {
-                maps.saturating_sub(maps_taken) / (THREADS_PER_SESSION * MAPS_PER_THREAD)
-            }),
-        ),
-        (
-            Bound::PidMax,
-            readings.pid_max,
-            threads(readings.pid_max, readings.threads_used),
-        ),
-        (
-            Bound::ThreadsMax,
-            readings.threads_max,
-            threads(readings.threads_max, readings.threads_used),
-        ),
-        (
-            Bound::UserThreads,
-            readings.user_threads,
-            threads(readings.user_threads, 0),
-        ),
-        (
-            Bound::CgroupThreads,
-            readings.cgroup_threads,
-            threads(readings.cgroup_threads, readings.cgroup_threads_used),
-        ),
+    let by_maps = |limit: u64| {
+        let reserved = MAPS_RESERVED + THREADS_RESERVED * MAPS_PER_THREAD;
+        limit.saturating_sub(taken.maps + reserved) / (THREADS_PER_SESSION * MAPS_PER_THREAD)
+    };
+    let by_threads = |limit: u64, taken: u64| {
+        limit.saturating_sub(taken + THREADS_RESERVED) / THREADS_PER_SESSION
+    };
+    let of_system = |limit| by_threads(limit, taken.threads);
+    // How many threads the user has elsewhere is not to be had; the reserve is for them, too.
+    let of_user = |limit| by_threads(limit, 0);
+    let of_cgroup = |limit| by_threads(limit, taken.cgroup_threads);
+    let rooms: [(Bound, Option<u64>, &dyn Fn(u64) -> u64); 6] = [
+        (Bound::Descriptors, allowed.descriptors, &by_descriptors),
+        (Bound::Maps, allowed.maps, &by_maps),
+        (Bound::PidMax, allowed.pid_max, &of_system),
+        (Bound::ThreadsMax, allowed.threads_max, &of_system),
+        (Bound::UserThreads, allowed.user_threads, &of_user),
+        (Bound::CgroupThreads, allowed.cgroup_threads, &of_cgroup),
     ];
     let tightest = rooms
         .into_iter()
-        .filter_map(|(bound, value, room)| Some((room?, bound, value?)))
+        .filter_map(|(bound, limit, room)| limit.map(|limit| (room(limit), bound, limit)))
         .min_by_key(|(room, ..)| *room);
     match tightest {
         // Never 0: a machine that tight is better served by one session at a time than by none.
-        Some((room, bound, value)) => Ceiling {
+        Some((room, bound, limit)) => Ceiling {
             sessions: u32::try_from(room).unwrap_or(u32::MAX).max(1),
-            bound: Some((bound, value)),
+            bound: Some((bound, limit)),
         },
         None => Ceiling {
             sessions: u32::MAX,
@@ -182,47 +171,47 @@ pub fn ceiling(readings: &Readings) -> Ceiling {
 #[derive(Debug)]
 pub struct Capacity {
     configured: Option<u32>,
-    /// Read before the first session: what is in use without any.
-    at_start: Readings,
+    at_start: Allowed,
+    taken: Taken,
 }
 
 impl Capacity {
     /// Raises what may be raised and reads what the machine allows.
     pub fn new(configured: Option<u32>) -> Capacity {
         read::raise_descriptor_limit();
+        let (at_start, taken) = (read::allowed(), read::taken());
         Capacity {
             configured,
-            at_start: read::read(),
+            at_start,
+            taken,
         }
     }
 
     /// What the machine allowed at the start.
     pub fn ceiling_at_start(&self) -> Ceiling {
-        ceiling(&self.at_start)
+        ceiling(&self.at_start, &self.taken)
     }
 
     /// Sessions allowed by the limits of this moment: somebody may have changed them (`prlimit`,
     /// `systemctl set-property`). What evener itself uses now is not held against it.
     pub fn allowed(&self) -> u32 {
-        self.allowed_by(&read::read())
+        self.allowed_by(&read::allowed())
     }
 
-    fn allowed_by(&self, now: &Readings) -> u32 {
+    fn allowed_by(&self, now: &Allowed) -> u32 {
         let start = &self.at_start;
         // Files can't be read while descriptors are short, which is when this is asked; what was
         // read at the start holds then. Without a limit here, the next thing to run out is maps.
-        let readings = Readings {
+        let allowed = Allowed {
             descriptors: now.descriptors,
             user_threads: now.user_threads,
             maps: now.maps.or(start.maps),
             pid_max: now.pid_max.or(start.pid_max),
             threads_max: now.threads_max.or(start.threads_max),
             cgroup_threads: now.cgroup_threads.or(start.cgroup_threads),
-            ..*start
         };
-        ceiling(&readings)
-            .sessions
-            .min(self.configured.unwrap_or(u32::MAX))
+        let configured = self.configured.unwrap_or(u32::MAX);
+        ceiling(&allowed, &self.taken).sessions.min(configured)
     }
 }
 
@@ -231,21 +220,23 @@ mod tests {
     use super::*;
 
     /// A stock Debian machine with systemd's hard limit on descriptors.
-    fn stock() -> Readings {
-        Readings {
-            descriptors: Some(524_288),
-            maps: Some(65_530),
-            maps_used: 80,
-            pid_max: Some(4_194_304),
-            threads_max: Some(190_000),
-            threads_used: 200,
-            ..Readings::default()
-        }
-    }
+    const STOCK: Allowed = Allowed {
+        descriptors: Some(524_288),
+        maps: Some(65_530),
+        pid_max: Some(4_194_304),
+        threads_max: Some(190_000),
+        user_threads: None,
+        cgroup_threads: None,
+    };
+    const TAKEN: Taken = Taken {
+        maps: 80,
+        threads: 200,
+        cgroup_threads: 15,
+    };
 
     #[test]
     fn a_stock_machine_has_room_for_8000_and_stays_below_the_cliff() {
-        let ceiling = ceiling(&stock());
+        let ceiling = ceiling(&STOCK, &TAKEN);
         assert!(ceiling.sessions >= 8_000, "{ceiling}");
         assert!(u64::from(ceiling.sessions) * 8 + 80 < 65_530, "{ceiling}");
         assert_eq!(ceiling.bound, Some((Bound::Maps, 65_530)));
@@ -255,17 +246,18 @@ mod tests {
     fn a_limit_that_cannot_be_read_any_more_holds_and_one_that_can_is_followed() {
         let capacity = Capacity {
             configured: None,
-            at_start: stock(),
+            at_start: STOCK,
+            taken: TAKEN,
         };
-        let no_descriptor_left = Readings {
-            descriptors: stock().descriptors,
-            ..Readings::default()
+        let no_descriptor_left = Allowed {
+            descriptors: STOCK.descriptors,
+            ..Allowed::default()
         };
         let at_start = capacity.ceiling_at_start().sessions;
         assert_eq!(capacity.allowed_by(&no_descriptor_left), at_start);
-        let halved = Readings {
+        let halved = Allowed {
             maps: Some(32_765),
-            ..stock()
+            ..STOCK
         };
         assert!(capacity.allowed_by(&halved) < at_start / 2);
     }
@@ -274,49 +266,56 @@ mod tests {
     fn the_tightest_limit_decides_and_is_named_with_its_knob() {
         let cases = [
             (
-                Readings {
+                Allowed {
                     descriptors: Some(1024),
-                    ..stock()
+                    ..STOCK
                 },
                 Bound::Descriptors,
                 432,
             ),
             (
-                Readings {
+                Allowed {
+                    descriptors: Some(64),
+                    ..STOCK
+                },
+                Bound::Descriptors,
+                24,
+            ),
+            (
+                Allowed {
                     pid_max: Some(1328),
-                    ..stock()
+                    ..STOCK
                 },
                 Bound::PidMax,
                 500,
             ),
             (
-                Readings {
+                Allowed {
                     threads_max: Some(1328),
-                    ..stock()
+                    ..STOCK
                 },
                 Bound::ThreadsMax,
                 500,
             ),
             (
-                Readings {
+                Allowed {
                     user_threads: Some(1128),
-                    ..stock()
+                    ..STOCK
                 },
                 Bound::UserThreads,
                 500,
             ),
             (
-                Readings {
+                Allowed {
                     cgroup_threads: Some(4915),
-                    cgroup_threads_used: 15,
-                    ..stock()
+                    ..STOCK
                 },
                 Bound::CgroupThreads,
                 2386,
             ),
         ];
-        for (readings, bound, sessions) in cases {
-            let ceiling = ceiling(&readings);
+        for (allowed, bound, sessions) in cases {
+            let ceiling = ceiling(&allowed, &TAKEN);
             assert_eq!(
                 (ceiling.bound.map(|b| b.0), ceiling.sessions),
                 (Some(bound), sessions)
@@ -327,18 +326,15 @@ mod tests {
 
     #[test]
     fn the_smallest_machine_still_serves_one() {
-        assert_eq!(
-            ceiling(&Readings {
-                descriptors: Some(8),
-                ..stock()
-            })
-            .sessions,
-            1
-        );
+        let tight = Allowed {
+            threads_max: Some(100),
+            ..STOCK
+        };
+        assert_eq!(ceiling(&tight, &TAKEN).sessions, 1);
     }
 
     #[test]
     fn nothing_readable_is_no_limit() {
-        assert_eq!(ceiling(&Readings::default()).bound, None);
+        assert_eq!(ceiling(&Allowed::default(), &Taken::default()).bound, None);
     }
 }

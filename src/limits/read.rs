@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::Readings;
+use super::{Allowed, Taken};
 
 /// Raises the soft limit on descriptors to the hard one. Failing to is no error: the ceiling is
 /// worked out from what is in force.
@@ -22,24 +22,29 @@ pub(super) fn raise_descriptor_limit() {
 }
 
 /// Reads what the machine allows now. What can't be read (no /proc, no cgroup) sets no limit.
-pub(super) fn read() -> Readings {
+pub(super) fn allowed() -> Allowed {
     let is_root = rustix::process::geteuid().is_root();
-    let (cgroup_threads, cgroup_threads_used) = cgroup_pids();
-    Readings {
+    Allowed {
         descriptors: getrlimit(Resource::Nofile).current,
         maps: read_number("/proc/sys/vm/max_map_count"),
-        maps_used: fs::read_to_string("/proc/self/maps")
-            .map_or(0, |maps| maps.lines().count() as u64),
         pid_max: read_number("/proc/sys/kernel/pid_max"),
         threads_max: read_number("/proc/sys/kernel/threads-max"),
-        threads_used: threads_of_system(),
         user_threads: if is_root {
             None
         } else {
             getrlimit(Resource::Nproc).current
         },
-        cgroup_threads,
-        cgroup_threads_used,
+        cgroup_threads: cgroup_pids().map(|(limit, _)| limit),
+    }
+}
+
+/// Reads what is taken. For the start only: a process of thousands of threads has a long list of maps.
+pub(super) fn taken() -> Taken {
+    let maps = fs::read_to_string("/proc/self/maps");
+    Taken {
+        maps: maps.map_or(0, |maps| maps.lines().count() as u64),
+        threads: threads_of_system(),
+        cgroup_threads: cgroup_pids().map_or(0, |(_, taken)| taken),
     }
 }
 
@@ -63,12 +68,10 @@ fn threads_of_system() -> u64 {
     existing().unwrap_or(0)
 }
 
-/// The smallest pids.max on the way from this process's control group to the root, and what that
-/// group has in use; version 2 (`0::/path`) or the pids controller of version 1 (`N:pids:/path`).
-fn cgroup_pids() -> (Option<u64>, u64) {
-    let Ok(groups) = fs::read_to_string("/proc/self/cgroup") else {
-        return (None, 0);
-    };
+/// The tightest pids.max on the way from this process's control group to the root, and how many
+/// threads that group has; version 2 (`0::/path`) or the pids controller of version 1 (`N:pids:/path`).
+fn cgroup_pids() -> Option<(u64, u64)> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let mut tightest: Option<(u64, u64)> = None;
     for line in groups.lines() {
         let mut fields = line.splitn(3, ':');
@@ -97,10 +100,7 @@ fn cgroup_pids() -> (Option<u64>, u64) {
             }
         }
     }
-    (
-        tightest.map(|(limit, _)| limit),
-        tightest.map_or(0, |(_, used)| used),
-    )
+    tightest
 }
 
 #[cfg(test)]
@@ -109,14 +109,11 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_read() {
-        let readings = read();
+        let (allowed, taken) = (allowed(), taken());
         assert!(
-            readings.descriptors.is_some() && readings.maps.is_some(),
-            "{readings:?}"
+            allowed.descriptors.is_some() && allowed.maps.is_some(),
+            "{allowed:?}"
         );
-        assert!(
-            readings.maps_used > 10 && readings.threads_used > 0,
-            "{readings:?}"
-        );
+        assert!(taken.maps > 10 && taken.threads > 0, "{taken:?}");
     }
 }
