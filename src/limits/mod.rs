@@ -142,22 +142,24 @@ pub fn ceiling(allowed: &Allowed, taken: &Taken) -> Ceiling {
     // How many threads the user has elsewhere is not to be had; the reserve is for them, too.
     let of_user = |limit| by_threads(limit, 0);
     let of_cgroup = |limit| by_threads(limit, taken.cgroup_threads);
-    let rooms: [(Bound, Option<u64>, &dyn Fn(u64) -> u64); 6] = [
-        (Bound::Descriptors, allowed.descriptors, &by_descriptors),
-        (Bound::Maps, allowed.maps, &by_maps),
-        (Bound::PidMax, allowed.pid_max, &of_system),
-        (Bound::ThreadsMax, allowed.threads_max, &of_system),
-        (Bound::UserThreads, allowed.user_threads, &of_user),
-        (Bound::CgroupThreads, allowed.cgroup_threads, &of_cgroup),
-    ];
-    let tightest = rooms
-        .into_iter()
-        .filter_map(|(bound, limit, room)| limit.map(|limit| (room(limit), bound, limit)))
-        .min_by_key(|(room, ..)| *room);
+    let room = |bound, limit: Option<u64>, sessions: &dyn Fn(u64) -> u64| {
+        limit.map(|limit| (sessions(limit), bound, limit))
+    };
+    let tightest = [
+        room(Bound::Descriptors, allowed.descriptors, &by_descriptors),
+        room(Bound::Maps, allowed.maps, &by_maps),
+        room(Bound::PidMax, allowed.pid_max, &of_system),
+        room(Bound::ThreadsMax, allowed.threads_max, &of_system),
+        room(Bound::UserThreads, allowed.user_threads, &of_user),
+        room(Bound::CgroupThreads, allowed.cgroup_threads, &of_cgroup),
+    ]
+    .into_iter()
+    .flatten()
+    .min_by_key(|(sessions, ..)| *sessions);
     match tightest {
         // Never 0: a machine that tight is better served by one session at a time than by none.
-        Some((room, bound, limit)) => Ceiling {
-            sessions: u32::try_from(room).unwrap_or(u32::MAX).max(1),
+        Some((sessions, bound, limit)) => Ceiling {
+            sessions: u32::try_from(sessions).unwrap_or(u32::MAX).max(1),
             bound: Some((bound, limit)),
         },
         None => Ceiling {
