@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::{
-    Baseline, BlackHole, End, Evener, RefusingPort, Server, connect, eventually,
+    Baseline, BlackHole, End, Evener, RefusingPort, Server, connect, eventually, is_reset,
     read_to_end_with_deadline, read_until_end, reset,
 };
 
@@ -321,22 +321,30 @@ fn a_reader_that_has_stopped_is_reset_after_the_timeout() {
     let mut writer = &backend;
     // Until nothing more fits anywhere: evener's memory is bounded.
     let mut sent = 0;
+    // A socket tells of a reset once; on a busy machine it may come while this still writes.
+    let mut was_reset = false;
     eventually("the sender is slowed down", || {
         match writer.write(&filler) {
             Ok(bytes) => {
                 sent += bytes;
                 assert!(sent < 64 << 20, "{sent} bytes and still no end");
-                None
+                return None;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 thread::sleep(Duration::from_millis(50));
-                (writer.write(&filler).is_err()).then_some(())
             }
-            Err(error) => panic!("{error}"),
+            Err(error) => was_reset = is_reset::<()>(&Err(error)),
+        }
+        match writer.write(&filler) {
+            Ok(_) => None,
+            Err(error) => {
+                was_reset |= is_reset::<()>(&Err(error));
+                Some(())
+            }
         }
     });
     backend.set_nonblocking(false).unwrap();
-    assert_eq!(read_until_end(&backend).1, End::Reset);
+    assert!(was_reset || read_until_end(&backend).1 == End::Reset);
     drop(client);
     rig.ended("idle_timeout cD");
 }
