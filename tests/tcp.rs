@@ -336,7 +336,7 @@ fn a_reader_that_has_stopped_is_reset_after_the_timeout() {
             Err(error) => was_reset = is_reset::<()>(&Err(error)),
         }
         match writer.write(&filler) {
-            Ok(_) => None,
+            Ok(_more) => None,
             Err(error) => {
                 was_reset |= is_reset::<()>(&Err(error));
                 Some(())
