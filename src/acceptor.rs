@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::limits::Capacity;
 use crate::net::listener::{self, AcceptError};
 use crate::session::{self, Arrival, Context};
 use crate::sync::{Closed, Gate, Permit};
-use crate::threads::{Seat, Threads};
+use crate::threads::{self, Seat, Threads};
 
 /// Pause after a shortage: long enough not to spin, short enough not to be noticed.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -47,8 +48,10 @@ impl Acceptor {
     /// Accepts clients until the gate is closed.
     pub fn run(self) {
         let mut reports = Reports::default();
-        // An error here is the gate being closed: the end.
-        while let Ok(()) = self.next_client(&mut reports) {}
+        threads::keep_going(|| match self.next_client(&mut reports) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(Closed) => ControlFlow::Break(()),
+        });
     }
 
     /// One round: at most one client.

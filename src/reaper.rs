@@ -6,6 +6,7 @@
 //! A timeout on each socket (SO_RCVTIMEO) would not do: a one-way download is silent in one direction.
 
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::events::EndReason;
 use crate::net::abort;
 use crate::policy::idle::{Outstanding, Watch};
 use crate::registry::{Live, Registry};
+use crate::threads;
 
 /// Looks at all sessions again and again until `stop` is disconnected.
 pub fn run(
@@ -32,13 +34,17 @@ pub fn run(
         return;
     };
     let tick = (shortest / 20).clamp(Duration::from_millis(5), Duration::from_millis(500));
-    while stop.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
+    threads::keep_going(|| {
+        if stop.recv_timeout(tick) != Err(RecvTimeoutError::Timeout) {
+            return ControlFlow::Break(());
+        }
         let now = epoch.elapsed();
         let silent = registry.select(|live, watch| is_silent(timeouts, live, watch, now));
         for live in silent {
             end(&live);
         }
-    }
+        ControlFlow::Continue(())
+    });
 }
 
 fn is_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration) -> bool {

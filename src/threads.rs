@@ -13,6 +13,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ffi::CString;
 use std::io;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -230,6 +231,23 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<Joi
         .spawn(work)
 }
 
+/// Takes one step after another until one says that it was the last: the life of a thread on which
+/// the whole process depends. A panic in a step is a bug, which the panic hook reports, but no
+/// reason to serve nobody any more; the next step comes after a pause, so that a bug in every step
+/// does not become a spin.
+pub fn keep_going(mut step: impl FnMut() -> ControlFlow<()>) {
+    const PAUSE_AFTER_PANIC: Duration = Duration::from_millis(100);
+    loop {
+        // Unwind safety: steps share only what is behind locks that do not poison, and atomics; what
+        // they own is bookkeeping, of which a broken-off step may lose the piece it was at.
+        match catch_unwind(AssertUnwindSafe(&mut step)) {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(())) => return,
+            Err(_) => thread::sleep(PAUSE_AFTER_PANIC),
+        }
+    }
+}
+
 /// Names the calling thread as `ps -L`, `top -H` and `gdb` show it; the kernel keeps 15 bytes.
 pub fn set_name(name: &str) {
     if let Ok(name) = CString::new(name) {
@@ -284,6 +302,20 @@ mod tests {
         );
         assert_eq!(threads.reserve().unwrap().start(|| 7).join().unwrap(), 7);
         threads.shut_down();
+    }
+
+    #[test]
+    fn a_panic_in_a_step_is_not_the_end() {
+        let mut steps = 0;
+        keep_going(|| {
+            steps += 1;
+            match steps {
+                1 => std::panic::resume_unwind(Box::new("as injected")),
+                2 => ControlFlow::Continue(()),
+                _ => ControlFlow::Break(()),
+            }
+        });
+        assert_eq!(steps, 3);
     }
 
     #[test]

@@ -119,6 +119,11 @@ pub enum Event {
         /// True: by a second signal.
         by_signal: bool,
     },
+    /// Aborted sessions that did not end: a bug in evener, which exits all the same.
+    Stuck {
+        /// How many.
+        sessions: usize,
+    },
     /// A message of the demo to the person at the terminal.
     Note {
         /// What it says, on one line or several.
@@ -144,7 +149,7 @@ impl Event {
     /// How important it is.
     pub fn level(&self) -> LogLevel {
         match self {
-            Event::Panicked { .. } => LogLevel::Error,
+            Event::Panicked { .. } | Event::Stuck { .. } => LogLevel::Error,
             Event::HealthChanged { up: false, .. }
             | Event::AcceptFailed { .. }
             | Event::ThreadRefused { .. }

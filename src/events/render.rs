@@ -85,6 +85,7 @@ impl Event {
             ),
             // The text is the message, which every line has.
             Event::Note { .. } => ("note", json!({})),
+            Event::Stuck { sessions } => ("stuck", json!({"sessions": sessions})),
             Event::Stopped => ("stopped", json!({})),
             Event::Panicked { thread, what } => {
                 ("panicked", json!({"thread": thread, "what": what}))
@@ -209,6 +210,10 @@ impl fmt::Display for Event {
                 write!(f, "second signal: {sessions} connections aborted")
             }
             Event::Note { text } => f.write_str(text),
+            Event::Stuck { sessions } => write!(
+                f,
+                "a bug in evener: {sessions} connections did not end when they were reset; exiting all the same"
+            ),
             Event::Stopped => write!(f, "stopped"),
             Event::Panicked { thread, what } => {
                 write!(

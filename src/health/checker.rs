@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::convert::Infallible;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::log::Log;
 use crate::policy::health::{Health, Machine, Transition};
 use crate::policy::{schedule, splitmix};
 use crate::pool::{Backend, Condition, Pool};
-use crate::threads::{Threads, set_name};
+use crate::threads::{self, Threads, set_name};
 
 /// Pause before a probe that could not be made for lack of a thread or descriptor is tried again.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(200);
@@ -60,8 +61,39 @@ impl Target {
     }
 }
 
-/// A target's place, and what a probe of it found.
-type Probed = (usize, Outcome);
+/// What a probe's thread tells the checker.
+#[derive(Debug)]
+enum News {
+    /// What it found, for the target at this place.
+    Found(usize, Outcome),
+    /// It has ended, quiet goodbye included, and its thread is free.
+    Ended,
+}
+
+/// The sending end that one probe holds. Dropping it says that the probe has ended, even by a
+/// panic: then nothing is known, and the target is asked again.
+struct Reporter {
+    news: Sender<News>,
+    place: usize,
+    has_found: bool,
+}
+
+impl Reporter {
+    fn found(&mut self, outcome: Outcome) {
+        self.has_found = true;
+        // Nobody takes it when the checker has ended.
+        let _ = self.news.send(News::Found(self.place, outcome));
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        if !self.has_found {
+            self.found(Outcome::NotAsked("the probe broke off".to_owned()));
+        }
+        let _ = self.news.send(News::Ended);
+    }
+}
 
 /// What the health thread owns.
 #[derive(Debug)]
@@ -75,10 +107,11 @@ pub struct Checker {
     drawn: u64,
     /// Probes that are due later, soonest first: the time, and the target's place.
     waiting: BinaryHeap<Reverse<(Duration, usize)>>,
+    /// Probes whose thread has not ended.
     in_flight: u64,
-    /// Where probes send their results, each with its target's place; a probe gets a clone.
-    results_in: Sender<Probed>,
-    results: Receiver<Probed>,
+    /// Where probes send their news; a probe gets a clone.
+    news_in: Sender<News>,
+    news: Receiver<News>,
     /// Targets without a first result; the channel is dropped with the last of them.
     first_round: HashSet<usize>,
     first_round_done: Option<Sender<Infallible>>,
@@ -108,7 +141,7 @@ impl Checker {
             .collect();
         let first_round = (0..targets.len()).collect();
         let (watched, kept) = UnixStream::pair()?;
-        let (results_in, results) = crossbeam_channel::unbounded();
+        let (news_in, news) = crossbeam_channel::unbounded();
         Ok(Checker {
             targets,
             threads,
@@ -118,8 +151,8 @@ impl Checker {
             drawn: 0,
             waiting,
             in_flight: 0,
-            results_in,
-            results,
+            news_in,
+            news,
             first_round,
             first_round_done: Some(first_round_done),
             short: false,
@@ -132,18 +165,19 @@ impl Checker {
         if self.targets.is_empty() {
             self.first_round_done = None;
         }
-        loop {
+        threads::keep_going(|| {
             let wake = self.start_due_probes();
-            let received = self.results.clone();
+            let news = self.news.clone();
             select! {
-                recv(stop) -> _ => return,
-                recv(received) -> result => {
-                    let Ok(result) = result else { return };
-                    self.take_results(result);
-                }
+                recv(stop) -> _ => return ControlFlow::Break(()),
+                recv(news) -> first => match first {
+                    Ok(first) => self.take_news(first),
+                    Err(_) => return ControlFlow::Break(()),
+                },
                 recv(wake.map_or_else(never, crossbeam_channel::at)) -> _ => {}
             }
-        }
+            ControlFlow::Continue(())
+        });
     }
 
     /// Starts every probe whose time has come, as many as may run at once, and says when to look
@@ -176,27 +210,32 @@ impl Checker {
         let seat = self.threads.reserve()?;
         let name = format!("probe {}", target.backend.name);
         let (address, check) = (target.backend.address, target.check.clone());
-        let results = self.results_in.clone();
+        let mut reporter = Reporter {
+            news: self.news_in.clone(),
+            place,
+            has_found: false,
+        };
         let asker = Arc::clone(&self.asker.0);
         seat.start(move || {
             set_name(name.get(..15).unwrap_or("probe"));
-            // Nobody takes the result when the checker has ended.
-            let report = |outcome| drop(results.send((place, outcome)));
+            let report = |outcome| reporter.found(outcome);
             probe::run(&check.probe, address, check.timeout, asker.as_fd(), report);
         });
         Ok(())
     }
 
-    /// Takes in a result and all others that are there already, then publishes once per pool: when
+    /// Takes in some news and all that is there already, then publishes once per pool: when
     /// thousands of backends change at the same moment, the rotation is built a few times, not
     /// thousands of times.
-    fn take_results(&mut self, first: Probed) {
+    fn take_news(&mut self, first: News) {
         let mut changed: Vec<(usize, Transition, String)> = Vec::new();
         let mut next = Some(first);
-        while let Some((place, outcome)) = next {
-            self.in_flight -= 1;
-            changed.extend(self.observe(place, outcome));
-            next = self.results.try_recv().ok();
+        while let Some(news) = next {
+            match news {
+                News::Found(place, outcome) => changed.extend(self.observe(place, outcome)),
+                News::Ended => self.in_flight -= 1,
+            }
+            next = self.news.try_recv().ok();
         }
         let mut published = HashSet::new();
         for pool in changed

@@ -20,7 +20,7 @@ pub(super) enum Outcome {
 }
 
 /// How long the quiet end of a probe waits for the backend's own end.
-const GOODBYE: Duration = Duration::from_secs(1);
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Probes `address` within `timeout` and gives the outcome to `report` as soon as it is known; the
 /// quiet end of the connection comes after that. All of it is given up when the other end of

@@ -11,11 +11,26 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 /// Resets the connection, now: what the kernel has not delivered yet is lost, and threads that
 /// are blocked on the socket wake.
+///
+/// Some kernels (6.4 to 6.5.7, and stable ones of that time, 6.1.33 to 6.1.57 among them) refuse
+/// with EBUSY while a thread is blocked on the socket. There it is woken by a shutdown first; the
+/// peer may then see a FIN before the reset.
 pub fn reset(stream: &TcpStream) {
-    // It fails when there is no connection any more, which is what was wanted.
-    let _ = rustix::net::connect_unspec(stream);
+    const TRIES: u32 = 20;
+    for _ in 0..TRIES {
+        match rustix::net::connect_unspec(stream) {
+            Err(Errno::BUSY) => {
+                finish(stream);
+                thread::sleep(Duration::from_millis(1));
+            }
+            // Any other error says that there is no connection any more, which is what was wanted.
+            _ => return,
+        }
+    }
 }
 
 /// Blocks until the peer's kernel has acknowledged all that was written to `stream`, or the

@@ -247,10 +247,12 @@ impl Server {
             sessions,
             by_signal: forced,
         });
-        // A reset wakes every session's threads; were one stuck all the same, the process would
-        // still end, without joining it.
         if self.drained.recv_timeout(ABORT_PATIENCE) == Err(RecvTimeoutError::Disconnected) {
             self.end();
+        } else {
+            // The process ends all the same, without joining what would block it.
+            let sessions = self.registry.len();
+            self.log.send(Event::Stuck { sessions });
         }
         if forced {
             Shutdown::Forced
