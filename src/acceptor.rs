@@ -4,9 +4,11 @@
 //! is accepted, and clients wait in the kernel's backlog, where the first one served is the first
 //! one that came. A shortage of descriptors or threads is a pause, never the end of the thread.
 
+use std::fs::File;
 use std::io;
 use std::net::TcpListener;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,24 +49,27 @@ pub struct Acceptor {
 impl Acceptor {
     /// Accepts clients until the gate is closed.
     pub fn run(self) {
-        let mut reports = Reports::default();
-        threads::keep_going(|| match self.next_client(&mut reports) {
+        let mut state = State::new();
+        threads::keep_going(|| match self.next_client(&mut state) {
             Ok(()) => ControlFlow::Continue(()),
             Err(Closed) => ControlFlow::Break(()),
         });
     }
 
     /// One round: at most one client.
-    fn next_client(&self, reports: &mut Reports) -> Result<(), Closed> {
-        self.wait_for_room(reports)?;
+    fn next_client(&self, state: &mut State) -> Result<(), Closed> {
+        self.wait_for_room(state)?;
         let (client, address) = match listener::accept(&self.listener) {
             Ok(accepted) => accepted,
-            Err(error) => return self.after_error(&error, reports),
+            Err(error) => return self.after_error(&error, state),
         };
         let at = Instant::now();
+        if state.spare.is_none() {
+            state.spare = spare_descriptor();
+        }
         let permits = self.enter()?;
-        let session_seat = self.seat(reports)?;
-        let return_seat = self.seat(reports)?;
+        let session_seat = self.seat(state)?;
+        let return_seat = self.seat(state)?;
         let context = Arc::clone(&self.context);
         let arrival = Arrival {
             client,
@@ -82,11 +87,11 @@ impl Acceptor {
         std::iter::once(&self.process_gate).chain(&self.listener_gate)
     }
 
-    fn wait_for_room(&self, reports: &mut Reports) -> Result<(), Closed> {
+    fn wait_for_room(&self, state: &mut State) -> Result<(), Closed> {
         for gate in self.gates() {
             let mut has_room = gate.wait_for_room(Duration::ZERO)?;
             while !has_room {
-                if reports.full.is_due() {
+                if state.full.is_due() {
                     let (_, limit) = gate.occupancy();
                     let listener = Arc::clone(&self.context.listener);
                     self.context.log.send(Event::Full { listener, limit });
@@ -107,12 +112,12 @@ impl Acceptor {
     }
 
     /// Sets a thread aside; when the OS refuses, tries again until it does not.
-    fn seat(&self, reports: &mut Reports) -> Result<Seat, Closed> {
+    fn seat(&self, state: &mut State) -> Result<Seat, Closed> {
         loop {
             match self.threads.reserve() {
                 Ok(seat) => return Ok(seat),
                 Err(error) => {
-                    if reports.thread.is_due() {
+                    if state.thread.is_due() {
                         let by = format!("listener {}", self.context.listener).into();
                         self.context.log.send(Event::ThreadRefused {
                             by,
@@ -127,18 +132,19 @@ impl Acceptor {
         }
     }
 
-    fn after_error(&self, error: &io::Error, reports: &mut Reports) -> Result<(), Closed> {
+    fn after_error(&self, error: &io::Error, state: &mut State) -> Result<(), Closed> {
         match listener::accept_error(error) {
             AcceptError::Again => Ok(()),
             AcceptError::Closed => Err(Closed),
             AcceptError::Pause(advice) => {
-                if reports.accept.is_due() {
+                if state.accept.is_due() {
                     self.context.log.send(Event::AcceptFailed {
                         listener: Arc::clone(&self.context.listener),
                         error: error.to_string(),
                         advice,
                     });
                 }
+                state.spare = None;
                 // If a limit was lowered while we run, stay below it from now on.
                 self.process_gate.set_limit(self.capacity.allowed());
                 thread::sleep(PAUSE);
@@ -148,12 +154,32 @@ impl Acceptor {
     }
 }
 
-/// When each kind of shortage was last reported.
-#[derive(Debug, Default)]
-struct Reports {
+/// What a listener thread remembers from one client to the next.
+#[derive(Debug)]
+struct State {
+    /// When each kind of shortage was last reported.
     full: Occasionally,
     thread: Occasionally,
     accept: Occasionally,
+    /// A descriptor kept for the moment when there is none left: given up then, it lets one of the
+    /// accepted clients have its backend, and the end of that session lets others. Taken again with
+    /// the next client that could be accepted.
+    spare: Option<OwnedFd>,
+}
+
+impl State {
+    fn new() -> State {
+        State {
+            full: Occasionally::default(),
+            thread: Occasionally::default(),
+            accept: Occasionally::default(),
+            spare: spare_descriptor(),
+        }
+    }
+}
+
+fn spare_descriptor() -> Option<OwnedFd> {
+    Some(File::open("/dev/null").ok()?.into())
 }
 
 #[derive(Debug, Default)]
