@@ -98,6 +98,13 @@ pub enum Event {
         /// What the kernel said.
         error: String,
     },
+    /// The OS refused a socket to somebody who tries again after a pause.
+    SocketRefused {
+        /// What needed it.
+        by: Arc<str>,
+        /// What the kernel said.
+        error: String,
+    },
     /// As many sessions as allowed; further clients wait in the backlog.
     Full {
         /// The listener that stopped accepting.
@@ -148,6 +155,7 @@ impl Event {
             Event::HealthChanged { up: false, .. }
             | Event::AcceptFailed { .. }
             | Event::ThreadRefused { .. }
+            | Event::SocketRefused { .. }
             | Event::Full { .. }
             | Event::Aborted { .. }
             | Event::LogDropped { .. } => LogLevel::Warn,

@@ -69,6 +69,9 @@ impl Event {
             Event::ThreadRefused { by, error } => {
                 ("thread_refused", json!({"by": &**by, "error": error}))
             }
+            Event::SocketRefused { by, error } => {
+                ("socket_refused", json!({"by": &**by, "error": error}))
+            }
             Event::Full { listener, limit } => {
                 ("full", json!({"listener": &**listener, "limit": limit}))
             }
@@ -179,6 +182,11 @@ impl fmt::Display for Event {
                 "{by} waits for a thread, which the system refuses: {error}; \
                  raise ulimit -u, TasksMax= or vm.max_map_count, or lower limits.max_connections"
             ),
+            Event::SocketRefused { by, error } => write!(
+                f,
+                "{by} waits for a socket, which the system refuses: {error}; \
+                 raise ulimit -n (LimitNOFILE=), or free memory"
+            ),
             Event::Full { listener, limit } => write!(
                 f,
                 "listener {listener} is full at {limit} connections; further clients wait in the backlog"
@@ -229,6 +237,16 @@ impl fmt::Display for Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shortage_names_what_is_short_and_what_raises_it() {
+        let (by, error) = ("the health check".into(), "refused".to_owned());
+        let of_threads = Event::ThreadRefused { by, error };
+        assert!(of_threads.to_string().contains("TasksMax="));
+        let (by, error) = ("the health check".into(), "refused".to_owned());
+        let of_sockets = Event::SocketRefused { by, error };
+        assert!(of_sockets.to_string().contains("LimitNOFILE="));
+    }
 
     #[test]
     fn a_state_change_begins_with_the_promised_words() {

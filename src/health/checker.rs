@@ -28,6 +28,9 @@ use crate::threads::{Threads, set_name};
 /// Pause before a probe that could not be made for lack of a thread or descriptor is tried again.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(200);
 
+/// What the log calls this thread when it lacks something.
+const WHO: &str = "the health check";
+
 /// A backend that is probed.
 #[derive(Debug)]
 pub struct Target {
@@ -161,7 +164,10 @@ impl Checker {
                     self.in_flight += 1;
                 }
                 Err(error) => {
-                    self.report_shortage(&error.to_string());
+                    self.report_shortage(Event::ThreadRefused {
+                        by: WHO.into(),
+                        error: error.to_string(),
+                    });
                     return Some(Instant::now() + SHORTAGE_PAUSE);
                 }
             }
@@ -222,7 +228,10 @@ impl Checker {
             Outcome::Good => (true, "connected".to_owned()),
             Outcome::Bad(reason) => (false, reason),
             Outcome::NotAsked(error) => {
-                self.report_shortage(&error);
+                self.report_shortage(Event::SocketRefused {
+                    by: WHO.into(),
+                    error,
+                });
                 self.waiting.push(Reverse((now + SHORTAGE_PAUSE, place)));
                 return None;
             }
@@ -266,13 +275,10 @@ impl Checker {
         });
     }
 
-    fn report_shortage(&mut self, error: &str) {
+    fn report_shortage(&mut self, shortage: Event) {
         if !self.short {
             self.short = true;
-            self.log.send(Event::ThreadRefused {
-                by: "the health check".into(),
-                error: error.to_owned(),
-            });
+            self.log.send(shortage);
         }
     }
 }

@@ -148,7 +148,7 @@ impl Server {
             build::seed(),
             first_round,
         )
-        .map_err(StartError::Thread)?;
+        .map_err(StartError::Socket)?;
         let stop = stopped.clone();
         self.services.push(
             threads::spawn("health", move || checker.run(&stop)).map_err(StartError::Thread)?,
