@@ -119,7 +119,7 @@ fn find_backend(
             }
         };
         let backend = lease.backend();
-        threads::set_name(&thread_name(live.id, '>', &backend.name));
+        threads::set_name(&threads::name_of(&format!("c{}>", live.id), &backend.name));
         report.record.attempts += 1;
         let error =
             match connect::connect(backend.address, context.timeouts.connect, client.as_fd()) {
@@ -175,7 +175,7 @@ fn relay_both_ways(
     return_seat: Seat,
     lease: &Lease,
 ) -> EndReason {
-    let name = thread_name(live.id, '<', &lease.backend().name);
+    let name = threads::name_of(&format!("c{}<", live.id), &lease.backend().name);
     let shared = Arc::clone(live);
     let returning = return_seat.start(move || {
         threads::set_name(&name);
@@ -240,19 +240,6 @@ fn server_failed(failure: Failure) -> EndReason {
         Failure::Reset => EndReason::ServerReset,
         Failure::Lost => EndReason::ServerLost,
     }
-}
-
-/// `c4711>web2`: the session, the direction, and as much of the end of the backend's name (where
-/// the port is) as fits into the kernel's 15 bytes.
-fn thread_name(id: u64, direction: char, backend: &str) -> String {
-    let mut name = format!("c{id}{direction}");
-    let room = 15_usize.saturating_sub(name.len());
-    let start = backend.len().saturating_sub(room);
-    let tail = (start..=backend.len())
-        .find_map(|start| backend.get(start..))
-        .unwrap_or("");
-    name.push_str(tail);
-    name
 }
 
 /// Sends the session's record to the log when it is dropped: no session ends without one.
@@ -320,26 +307,5 @@ impl Drop for AbortOnPanic<'_> {
             self.0.set_cause(EndReason::Internal);
             self.0.abort();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::thread_name;
-
-    #[test]
-    fn a_thread_name_fits_and_shows_the_port() {
-        assert_eq!(thread_name(4711, '>', "web2"), "c4711>web2");
-        assert_eq!(thread_name(12, '<', "127.0.0.1:8000"), "c12<.0.0.1:8000");
-        assert_eq!(
-            thread_name(1, '>', "größe-größe"),
-            "c1>ße-größe",
-            "no half characters"
-        );
-        assert_eq!(
-            thread_name(123_456_789_012_345, '>', "web"),
-            "c123456789012345>",
-            "the kernel cuts it"
-        );
     }
 }

@@ -23,7 +23,7 @@ use crate::log::Log;
 use crate::policy::health::{Health, Machine, Transition};
 use crate::policy::{schedule, splitmix};
 use crate::pool::{Backend, Condition, Pool};
-use crate::threads::{Threads, set_name};
+use crate::threads::{self, Threads};
 
 /// Pause before a probe that could not be made for lack of a thread or descriptor is tried again.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(200);
@@ -180,12 +180,12 @@ impl Checker {
             return Ok(());
         };
         let seat = self.threads.reserve()?;
-        let name = format!("probe {}", target.backend.name);
+        let name = threads::name_of("probe ", &target.backend.name);
         let (address, check) = (target.backend.address, target.check.clone());
         let results = self.results_in.clone();
         let asker = Arc::clone(&self.asker.0);
         seat.start(move || {
-            set_name(name.get(..15).unwrap_or("probe"));
+            threads::set_name(&name);
             // Nobody takes the result when the checker has ended.
             let report = |outcome| drop(results.send((place, outcome)));
             probe::run(&check.probe, address, check.timeout, asker.as_fd(), report);
