@@ -12,7 +12,7 @@ pub use record::SessionRecord;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::config::LogLevel;
 use crate::limits::Ceiling;
@@ -116,7 +116,9 @@ pub enum Event {
     Draining {
         /// Sessions that run.
         sessions: u32,
-        /// How long they may; `None` is for ever.
+        /// When the drain began.
+        since: SystemTime,
+        /// How long they may run from then on; `None` is for ever.
         timeout: Option<Duration>,
     },
     /// Sessions were aborted, at the drain's deadline or by a second signal.

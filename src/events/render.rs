@@ -75,7 +75,9 @@ impl Event {
             Event::Full { listener, limit } => {
                 ("full", json!({"listener": &**listener, "limit": limit}))
             }
-            Event::Draining { sessions, timeout } => (
+            Event::Draining {
+                sessions, timeout, ..
+            } => (
                 "draining",
                 json!({"sessions": sessions, "timeout_seconds": timeout.map(|t| t.as_secs_f64())}),
             ),
@@ -191,12 +193,16 @@ impl fmt::Display for Event {
                 f,
                 "listener {listener} is full at {limit} connections; further clients wait in the backlog"
             ),
-            Event::Draining { sessions, timeout } => {
+            Event::Draining {
+                sessions,
+                since,
+                timeout,
+            } => {
                 write!(f, "draining {sessions} connections, ")?;
                 match timeout {
                     Some(timeout) => {
-                        let until = std::time::SystemTime::now() + *timeout;
-                        write!(f, "until {}", humantime::format_rfc3339_seconds(until))
+                        let until = humantime::format_rfc3339_seconds(*since + *timeout);
+                        write!(f, "until {until}")
                     }
                     None => write!(f, "until the last one ends"),
                 }
@@ -246,6 +252,19 @@ mod tests {
         let (by, error) = ("the health check".into(), "refused".to_owned());
         let of_sockets = Event::SocketRefused { by, error };
         assert!(of_sockets.to_string().contains("LimitNOFILE="));
+    }
+
+    #[test]
+    fn the_end_of_a_drain_does_not_depend_on_when_the_line_is_written() {
+        let event = Event::Draining {
+            sessions: 2,
+            since: std::time::UNIX_EPOCH,
+            timeout: Some(std::time::Duration::from_secs(25)),
+        };
+        assert_eq!(
+            event.to_string(),
+            "draining 2 connections, until 1970-01-01T00:00:25Z"
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select};
 
@@ -221,6 +221,7 @@ impl Server {
         let (sessions, _) = self.gates[0].occupancy();
         self.log.send(Event::Draining {
             sessions,
+            since: SystemTime::now(),
             timeout: timeout.map(|timeout| timeout + delay),
         });
         let mut forced = false;
