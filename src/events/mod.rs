@@ -3,10 +3,12 @@
 //! Whoever sees something happen makes the event; [`crate::log`] alone turns it into text. Names
 //! come in as `Arc<str>`: an event costs reference counts, not copies, on the thread that sends it.
 
+mod health_change;
 mod reason;
 mod record;
 mod render;
 
+pub use health_change::HealthChange;
 pub use reason::EndReason;
 pub use record::SessionRecord;
 
@@ -36,26 +38,7 @@ pub enum Event {
         address: String,
     },
     /// A backend came up or went down.
-    HealthChanged {
-        /// The pool it is in.
-        pool: Arc<str>,
-        /// Its name.
-        backend: Arc<str>,
-        /// Its address.
-        address: SocketAddr,
-        /// True: it takes sessions again.
-        up: bool,
-        /// It is the first probe that decided.
-        first: bool,
-        /// What the last probe found, in words.
-        reason: String,
-        /// How many probes in a row said so.
-        streak: u32,
-        /// Backends of the pool that are up now.
-        up_count: usize,
-        /// Backends of the pool.
-        total: usize,
-    },
+    HealthChanged(HealthChange),
     /// A session has its backend.
     SessionStarted {
         /// Number of the session.
@@ -154,14 +137,14 @@ impl Event {
     pub fn level(&self) -> LogLevel {
         match self {
             Event::Panicked { .. } => LogLevel::Error,
-            Event::HealthChanged { up: false, .. }
+            Event::HealthChanged(HealthChange { up: false, .. })
             | Event::AcceptFailed { .. }
             | Event::ThreadRefused { .. }
             | Event::SocketRefused { .. }
             | Event::Full { .. }
             | Event::Aborted { .. }
             | Event::LogDropped { .. } => LogLevel::Warn,
-            Event::HealthChanged { first: true, .. }
+            Event::HealthChanged(HealthChange { first: true, .. })
             | Event::SessionStarted { .. }
             | Event::ConnectFailed { .. } => LogLevel::Debug,
             _ => LogLevel::Info,

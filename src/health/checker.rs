@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 
 use super::probe::{self, Outcome};
 use crate::config::HealthCheck;
-use crate::events::Event;
+use crate::events::{Event, HealthChange};
 use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
 use crate::policy::health::{Health, Machine, Transition};
@@ -262,7 +262,7 @@ impl Checker {
             return;
         };
         let up = transition.to == Health::Up;
-        self.log.send(Event::HealthChanged {
+        self.log.send(Event::HealthChanged(HealthChange {
             pool: Arc::clone(&target.pool.name),
             backend: Arc::clone(&target.backend.name),
             address: target.backend.address,
@@ -272,7 +272,7 @@ impl Checker {
             streak: transition.streak,
             up_count: target.pool.up_count(),
             total: target.pool.backends.len(),
-        });
+        }));
     }
 
     fn report_shortage(&mut self, shortage: Event) {
