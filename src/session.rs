@@ -108,7 +108,6 @@ fn find_backend(
     let client = &live.client.stream;
     let give_up_at = Instant::now() + context.timeouts.connect;
     let mut tried = Vec::new();
-    let mut attempts_left = context.pool.retries + 1;
     loop {
         let lease = match context.pool.lease(&tried) {
             Some(lease) => lease,
@@ -119,26 +118,28 @@ fn find_backend(
             }
         };
         let backend = lease.backend();
-        threads::set_name(&thread_name(live.id, '>', &backend.name));
-        report.record.attempts += 1;
-        let error =
-            match connect::connect(backend.address, context.timeouts.connect, client.as_fd()) {
-                Ok(stream) => return Ok((lease, stream)),
-                Err(ConnectError::AskerLeft) => return Err(EndReason::ClientLeft),
-                Err(ConnectError::Resources(_)) => {
-                    // The backend has no part in it, so it is no attempt: wait for a session to end.
-                    report.record.attempts -= 1;
-                    drop(lease);
-                    if !connect::pause(client.as_fd(), RESOURCES_PAUSE) {
-                        return Err(EndReason::ClientLeft);
-                    }
-                    if Instant::now() >= give_up_at {
-                        return Err(EndReason::Resources);
-                    }
-                    continue;
+        threads::set_name(&threads::name_of(&format!("c{}>", live.id), &backend.name));
+        let outcome = connect::connect(backend.address, context.timeouts.connect, client.as_fd());
+        // Without a descriptor the backend was never asked, so that is no attempt.
+        if !matches!(outcome, Err(ConnectError::Resources(_))) {
+            report.record.attempts += 1;
+        }
+        let error = match outcome {
+            Ok(stream) => return Ok((lease, stream)),
+            Err(ConnectError::AskerLeft) => return Err(EndReason::ClientLeft),
+            Err(ConnectError::Resources(_)) => {
+                // What is short comes back when a session ends; nothing of the backend is held meanwhile.
+                drop(lease);
+                if !connect::pause(client.as_fd(), RESOURCES_PAUSE) {
+                    return Err(EndReason::ClientLeft);
                 }
-                Err(error) => error,
-            };
+                if Instant::now() >= give_up_at {
+                    return Err(EndReason::Resources);
+                }
+                continue;
+            }
+            Err(error) => error,
+        };
         backend.connect_failures.increment();
         context.log.send(Event::ConnectFailed {
             id: live.id,
@@ -147,22 +148,19 @@ fn find_backend(
             address: backend.address,
             error: error.to_string(),
         });
-        tried.push(lease.index());
-        attempts_left -= 1;
-        if attempts_left == 0 {
-            return Err(match error {
-                ConnectError::Refused => EndReason::ConnectRefused,
-                ConnectError::TimedOut => EndReason::ConnectTimeout,
-                _ => EndReason::ConnectFailed,
-            });
+        if report.record.attempts > context.pool.retries {
+            return Err(connect_failed(&error));
         }
+        tried.push(lease.index());
     }
 }
 
 /// What a client gets for which there is no backend.
 fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
+    if reason == EndReason::ClientLeft {
+        return;
+    }
     match when_down {
-        _ if reason == EndReason::ClientLeft => {}
         WhenDown::Reset => abort::reset(client),
         WhenDown::Close => abort::finish_unread(client),
     }
@@ -175,17 +173,20 @@ fn relay_both_ways(
     return_seat: Seat,
     lease: &Lease,
 ) -> EndReason {
-    let name = thread_name(live.id, '<', &lease.backend().name);
+    let name = threads::name_of(&format!("c{}<", live.id), &lease.backend().name);
     let shared = Arc::clone(live);
     let returning = return_seat.start(move || {
         threads::set_name(&name);
         let _abort_on_panic = AbortOnPanic(&shared);
         match shared.backend() {
-            Some(backend) => one_way(&shared, backend, &shared.client, &shared.bytes_out),
+            Some(backend) => {
+                let to = &shared.client;
+                one_way(&shared, backend, to, &shared.bytes_out, server_failed)
+            }
             None => Ended::Finished,
         }
     });
-    let to_backend = one_way(live, &live.client, backend, &live.bytes_in);
+    let to_backend = one_way(live, &live.client, backend, &live.bytes_in, client_failed);
     let Ok(to_client) = returning.join() else {
         return EndReason::Internal;
     };
@@ -211,21 +212,32 @@ fn relay_both_ways(
 }
 
 /// One direction, to its end. A source that failed is passed on as a reset of the sink, as soon as
-/// the sink has what came before; that also ends the other direction.
-fn one_way(live: &Live, from: &Peer, to: &Peer, moved: &Progress) -> Ended {
+/// the sink has what came before; that also ends the other direction. `source_failed` says which of
+/// the two sides `from` is.
+fn one_way(
+    live: &Live,
+    from: &Peer,
+    to: &Peer,
+    moved: &Progress,
+    source_failed: fn(Failure) -> EndReason,
+) -> Ended {
     let ended = relay::copy(from, to, moved);
     live.half_closed.raise();
     if let Ended::SourceFailed(failure) = ended {
-        let from_client = std::ptr::eq(from, &live.client);
-        live.set_cause(if from_client {
-            client_failed(failure)
-        } else {
-            server_failed(failure)
-        });
+        live.set_cause(source_failed(failure));
         abort::wait_until_delivered(&to.stream);
         abort::reset(&to.stream);
     }
     ended
+}
+
+/// The reason of a session whose last attempt to connect failed so.
+fn connect_failed(error: &ConnectError) -> EndReason {
+    match error {
+        ConnectError::Refused => EndReason::ConnectRefused,
+        ConnectError::TimedOut => EndReason::ConnectTimeout,
+        _ => EndReason::ConnectFailed,
+    }
 }
 
 fn client_failed(failure: Failure) -> EndReason {
@@ -240,19 +252,6 @@ fn server_failed(failure: Failure) -> EndReason {
         Failure::Reset => EndReason::ServerReset,
         Failure::Lost => EndReason::ServerLost,
     }
-}
-
-/// `c4711>web2`: the session, the direction, and as much of the end of the backend's name (where
-/// the port is) as fits into the kernel's 15 bytes.
-fn thread_name(id: u64, direction: char, backend: &str) -> String {
-    let mut name = format!("c{id}{direction}");
-    let room = 15_usize.saturating_sub(name.len());
-    let start = backend.len().saturating_sub(room);
-    let tail = (start..=backend.len())
-        .find_map(|start| backend.get(start..))
-        .unwrap_or("");
-    name.push_str(tail);
-    name
 }
 
 /// Sends the session's record to the log when it is dropped: no session ends without one.
@@ -320,26 +319,5 @@ impl Drop for AbortOnPanic<'_> {
             self.0.set_cause(EndReason::Internal);
             self.0.abort();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::thread_name;
-
-    #[test]
-    fn a_thread_name_fits_and_shows_the_port() {
-        assert_eq!(thread_name(4711, '>', "web2"), "c4711>web2");
-        assert_eq!(thread_name(12, '<', "127.0.0.1:8000"), "c12<.0.0.1:8000");
-        assert_eq!(
-            thread_name(1, '>', "größe-größe"),
-            "c1>ße-größe",
-            "no half characters"
-        );
-        assert_eq!(
-            thread_name(123_456_789_012_345, '>', "web"),
-            "c123456789012345>",
-            "the kernel cuts it"
-        );
     }
 }

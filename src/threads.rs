@@ -247,7 +247,19 @@ pub fn keep_going(mut step: impl FnMut() -> ControlFlow<()>) {
     }
 }
 
-/// Names the calling thread as `ps -L`, `top -H` and `gdb` show it; the kernel keeps 15 bytes.
+/// Bytes of a thread's name that the kernel keeps (prctl(2), PR_SET_NAME: 16 with a final 0).
+const NAME_BYTES_MAX: usize = 15;
+
+/// A thread's name out of what it does and for whom: `c4711>web2`, `probe web2`. Of a long
+/// `whose` the end is kept, where the port is.
+pub fn name_of(what: &str, whose: &str) -> String {
+    let room = NAME_BYTES_MAX.saturating_sub(what.len());
+    let start = whose.ceil_char_boundary(whose.len().saturating_sub(room));
+    format!("{what}{}", &whose[start..])
+}
+
+/// Names the calling thread as `ps -L`, `top -H` and `gdb` show it. The kernel cuts a name that is
+/// longer than 15 bytes.
 pub fn set_name(name: &str) {
     if let Ok(name) = CString::new(name) {
         // The name only helps people; there is nothing to do if it is refused.
@@ -266,6 +278,20 @@ pub fn name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_fits_and_shows_the_port() {
+        assert_eq!(name_of("c4711>", "web2"), "c4711>web2");
+        assert_eq!(name_of("c12<", "127.0.0.1:8000"), "c12<.0.0.1:8000");
+        assert_eq!(name_of("probe ", "127.0.0.1:8000"), "probe .0.1:8000");
+        assert_eq!(
+            name_of("c1>", "größe-größe"),
+            "c1>ße-größe",
+            "no half characters"
+        );
+        let long = "c123456789012345>";
+        assert_eq!(name_of(long, "web"), long, "the kernel cuts it");
+    }
 
     #[test]
     fn a_finished_thread_takes_the_next_job() {

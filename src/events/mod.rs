@@ -3,16 +3,18 @@
 //! Whoever sees something happen makes the event; [`crate::log`] alone turns it into text. Names
 //! come in as `Arc<str>`: an event costs reference counts, not copies, on the thread that sends it.
 
+mod health_change;
 mod reason;
 mod record;
 mod render;
 
+pub use health_change::HealthChange;
 pub use reason::EndReason;
 pub use record::SessionRecord;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::config::LogLevel;
 use crate::limits::Ceiling;
@@ -36,26 +38,7 @@ pub enum Event {
         address: String,
     },
     /// A backend came up or went down.
-    HealthChanged {
-        /// The pool it is in.
-        pool: Arc<str>,
-        /// Its name.
-        backend: Arc<str>,
-        /// Its address.
-        address: SocketAddr,
-        /// True: it takes sessions again.
-        up: bool,
-        /// It is the first probe that decided.
-        first: bool,
-        /// What the last probe found, in words.
-        reason: String,
-        /// How many probes in a row said so.
-        streak: u32,
-        /// Backends of the pool that are up now.
-        up_count: usize,
-        /// Backends of the pool.
-        total: usize,
-    },
+    HealthChanged(HealthChange),
     /// A session has its backend.
     SessionStarted {
         /// Number of the session.
@@ -98,6 +81,13 @@ pub enum Event {
         /// What the kernel said.
         error: String,
     },
+    /// The OS refused a socket to somebody who tries again after a pause.
+    SocketRefused {
+        /// What needed it.
+        by: Arc<str>,
+        /// What the kernel said.
+        error: String,
+    },
     /// As many sessions as allowed; further clients wait in the backlog.
     Full {
         /// The listener that stopped accepting.
@@ -109,7 +99,9 @@ pub enum Event {
     Draining {
         /// Sessions that run.
         sessions: u32,
-        /// How long they may; `None` is for ever.
+        /// When the drain began.
+        since: SystemTime,
+        /// How long they may run from then on; `None` is for ever.
         timeout: Option<Duration>,
     },
     /// Sessions were aborted, at the drain's deadline or by a second signal.
@@ -150,13 +142,14 @@ impl Event {
     pub fn level(&self) -> LogLevel {
         match self {
             Event::Panicked { .. } | Event::Stuck { .. } => LogLevel::Error,
-            Event::HealthChanged { up: false, .. }
+            Event::HealthChanged(HealthChange { up: false, .. })
             | Event::AcceptFailed { .. }
             | Event::ThreadRefused { .. }
+            | Event::SocketRefused { .. }
             | Event::Full { .. }
             | Event::Aborted { .. }
             | Event::LogDropped { .. } => LogLevel::Warn,
-            Event::HealthChanged { first: true, .. }
+            Event::HealthChanged(HealthChange { first: true, .. })
             | Event::SessionStarted { .. }
             | Event::ConnectFailed { .. } => LogLevel::Debug,
             _ => LogLevel::Info,

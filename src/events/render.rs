@@ -1,10 +1,12 @@
 //! How each event reads: a sentence for people, a name and fields for programs.
 
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
 use super::Event;
+use crate::limits::Ceiling;
 
 impl Event {
     /// The name of the event and its fields, for the JSON log.
@@ -20,22 +22,7 @@ impl Event {
             ),
             Event::HealthCheckStarting => ("health_check_starting", json!({})),
             Event::Listening { address } => ("listening", json!({"address": address})),
-            Event::HealthChanged {
-                pool,
-                backend,
-                address,
-                up,
-                reason,
-                streak,
-                up_count,
-                total,
-                ..
-            } => (
-                "health_changed",
-                json!({"pool": &**pool, "backend": &**backend, "address": address.to_string(),
-                       "health": if *up { "up" } else { "down" }, "reason": reason, "streak": streak,
-                       "up_count": up_count, "total": total}),
-            ),
+            Event::HealthChanged(change) => ("health_changed", change.fields()),
             Event::SessionStarted {
                 id,
                 listener,
@@ -69,10 +56,15 @@ impl Event {
             Event::ThreadRefused { by, error } => {
                 ("thread_refused", json!({"by": &**by, "error": error}))
             }
+            Event::SocketRefused { by, error } => {
+                ("socket_refused", json!({"by": &**by, "error": error}))
+            }
             Event::Full { listener, limit } => {
                 ("full", json!({"listener": &**listener, "limit": limit}))
             }
-            Event::Draining { sessions, timeout } => (
+            Event::Draining {
+                sessions, timeout, ..
+            } => (
                 "draining",
                 json!({"sessions": sessions, "timeout_seconds": timeout.map(|t| t.as_secs_f64())}),
             ),
@@ -101,48 +93,10 @@ impl fmt::Display for Event {
             Event::Room {
                 ceiling,
                 configured,
-            } => {
-                write!(f, "{ceiling}")?;
-                match configured {
-                    Some(n) if *n > ceiling.sessions => {
-                        write!(
-                            f,
-                            "; limits.max_connections asks for {n}, which is more: {} it is",
-                            ceiling.sessions
-                        )
-                    }
-                    Some(n) => write!(f, "; limits.max_connections allows {n}"),
-                    None => Ok(()),
-                }
-            }
+            } => room(f, ceiling, *configured),
             Event::HealthCheckStarting => write!(f, "Starting health check..."),
             Event::Listening { address } => write!(f, "Load Balancer started on {address}"),
-            Event::HealthChanged {
-                pool,
-                backend,
-                address,
-                up,
-                reason,
-                streak,
-                up_count,
-                total,
-                ..
-            } => {
-                let state = if *up { "UP" } else { "DOWN" };
-                write!(f, "Server {address} is {state} (pool {pool}")?;
-                if **backend != *address.to_string() {
-                    write!(f, ", backend {backend}")?;
-                }
-                let probes = if *streak == 1 {
-                    "probe"
-                } else {
-                    "probes in a row"
-                };
-                write!(
-                    f,
-                    "; {streak} {probes}: {reason}; {up_count} of {total} up)"
-                )
-            }
+            Event::HealthChanged(change) => write!(f, "{change}"),
             Event::SessionStarted {
                 id,
                 listener,
@@ -180,20 +134,20 @@ impl fmt::Display for Event {
                 "{by} waits for a thread, which the system refuses: {error}; \
                  raise ulimit -u, TasksMax= or vm.max_map_count, or lower limits.max_connections"
             ),
+            Event::SocketRefused { by, error } => write!(
+                f,
+                "{by} waits for a socket, which the system refuses: {error}; \
+                 raise ulimit -n (LimitNOFILE=), or free memory"
+            ),
             Event::Full { listener, limit } => write!(
                 f,
                 "listener {listener} is full at {limit} connections; further clients wait in the backlog"
             ),
-            Event::Draining { sessions, timeout } => {
-                write!(f, "draining {sessions} connections, ")?;
-                match timeout {
-                    Some(timeout) => {
-                        let until = std::time::SystemTime::now() + *timeout;
-                        write!(f, "until {}", humantime::format_rfc3339_seconds(until))
-                    }
-                    None => write!(f, "until the last one ends"),
-                }
-            }
+            Event::Draining {
+                sessions,
+                since,
+                timeout,
+            } => draining(f, *sessions, *since, *timeout),
             Event::Aborted {
                 sessions,
                 by_signal: false,
@@ -231,26 +185,59 @@ impl fmt::Display for Event {
     }
 }
 
+fn room(f: &mut fmt::Formatter<'_>, ceiling: &Ceiling, configured: Option<u32>) -> fmt::Result {
+    write!(f, "{ceiling}")?;
+    match configured {
+        Some(n) if n > ceiling.sessions => write!(
+            f,
+            "; limits.max_connections asks for {n}, which is more: {} it is",
+            ceiling.sessions
+        ),
+        Some(n) => write!(f, "; limits.max_connections allows {n}"),
+        None => Ok(()),
+    }
+}
+
+fn draining(
+    f: &mut fmt::Formatter<'_>,
+    sessions: u32,
+    since: SystemTime,
+    timeout: Option<Duration>,
+) -> fmt::Result {
+    write!(f, "draining {sessions} connections, ")?;
+    match timeout {
+        Some(timeout) => {
+            let until = humantime::format_rfc3339_seconds(since + timeout);
+            write!(f, "until {until}")
+        }
+        None => write!(f, "until the last one ends"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_state_change_begins_with_the_promised_words() {
-        let event = Event::HealthChanged {
-            pool: "web".into(),
-            backend: "a".into(),
-            address: "127.0.0.1:8001".parse().unwrap(),
-            up: false,
-            first: false,
-            reason: "connection refused".into(),
-            streak: 3,
-            up_count: 2,
-            total: 3,
+    fn a_shortage_names_what_is_short_and_what_raises_it() {
+        let (by, error) = ("the health check".into(), "refused".to_owned());
+        let of_threads = Event::ThreadRefused { by, error };
+        assert!(of_threads.to_string().contains("TasksMax="));
+        let (by, error) = ("the health check".into(), "refused".to_owned());
+        let of_sockets = Event::SocketRefused { by, error };
+        assert!(of_sockets.to_string().contains("LimitNOFILE="));
+    }
+
+    #[test]
+    fn the_end_of_a_drain_does_not_depend_on_when_the_line_is_written() {
+        let event = Event::Draining {
+            sessions: 2,
+            since: SystemTime::UNIX_EPOCH,
+            timeout: Some(Duration::from_secs(25)),
         };
         assert_eq!(
             event.to_string(),
-            "Server 127.0.0.1:8001 is DOWN (pool web, backend a; 3 probes in a row: connection refused; 2 of 3 up)"
+            "draining 2 connections, until 1970-01-01T00:00:25Z"
         );
     }
 }

@@ -18,16 +18,19 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 
 use super::probe::{self, Outcome};
 use crate::config::HealthCheck;
-use crate::events::Event;
+use crate::events::{Event, HealthChange};
 use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
 use crate::policy::health::{Health, Machine, Transition};
 use crate::policy::{schedule, splitmix};
 use crate::pool::{Backend, Condition, Pool};
-use crate::threads::{self, Threads, set_name};
+use crate::threads::{self, Threads};
 
 /// Pause before a probe that could not be made for lack of a thread or descriptor is tried again.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(200);
+
+/// What the log calls this thread when it lacks something.
+const WHO: &str = "the health check";
 
 /// A backend that is probed.
 #[derive(Debug)]
@@ -195,7 +198,10 @@ impl Checker {
                     self.in_flight += 1;
                 }
                 Err(error) => {
-                    self.report_shortage(&error.to_string());
+                    self.report_shortage(Event::ThreadRefused {
+                        by: WHO.into(),
+                        error: error.to_string(),
+                    });
                     return Some(Instant::now() + SHORTAGE_PAUSE);
                 }
             }
@@ -208,7 +214,7 @@ impl Checker {
             return Ok(());
         };
         let seat = self.threads.reserve()?;
-        let name = format!("probe {}", target.backend.name);
+        let name = threads::name_of("probe ", &target.backend.name);
         let (address, check) = (target.backend.address, target.check.clone());
         let mut reporter = Reporter {
             news: self.news_in.clone(),
@@ -217,7 +223,7 @@ impl Checker {
         };
         let asker = Arc::clone(&self.asker.0);
         seat.start(move || {
-            set_name(name.get(..15).unwrap_or("probe"));
+            threads::set_name(&name);
             let report = |outcome| reporter.found(outcome);
             probe::run(&check.probe, address, check.timeout, asker.as_fd(), report);
         });
@@ -261,7 +267,10 @@ impl Checker {
             Outcome::Good => (true, "connected".to_owned()),
             Outcome::Bad(reason) => (false, reason),
             Outcome::NotAsked(error) => {
-                self.report_shortage(&error);
+                self.report_shortage(Event::SocketRefused {
+                    by: WHO.into(),
+                    error,
+                });
                 self.waiting.push(Reverse((now + SHORTAGE_PAUSE, place)));
                 return None;
             }
@@ -292,7 +301,7 @@ impl Checker {
             return;
         };
         let up = transition.to == Health::Up;
-        self.log.send(Event::HealthChanged {
+        self.log.send(Event::HealthChanged(HealthChange {
             pool: Arc::clone(&target.pool.name),
             backend: Arc::clone(&target.backend.name),
             address: target.backend.address,
@@ -302,16 +311,13 @@ impl Checker {
             streak: transition.streak,
             up_count: target.pool.up_count(),
             total: target.pool.backends.len(),
-        });
+        }));
     }
 
-    fn report_shortage(&mut self, error: &str) {
+    fn report_shortage(&mut self, shortage: Event) {
         if !self.short {
             self.short = true;
-            self.log.send(Event::ThreadRefused {
-                by: "the health check".into(),
-                error: error.to_owned(),
-            });
+            self.log.send(shortage);
         }
     }
 }

@@ -24,6 +24,8 @@ pub enum StartError {
     Interrupted,
     /// A thread of evener's own was refused.
     Thread(io::Error),
+    /// A socket of evener's own was refused.
+    Socket(io::Error),
 }
 
 impl fmt::Display for StartError {
@@ -60,6 +62,12 @@ impl fmt::Display for StartError {
                 write!(
                     f,
                     "the system refuses a thread: {error}; raise ulimit -u or TasksMax="
+                )
+            }
+            StartError::Socket(error) => {
+                write!(
+                    f,
+                    "the system refuses a socket: {error}; raise ulimit -n (LimitNOFILE=)"
                 )
             }
         }

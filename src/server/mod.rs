@@ -20,7 +20,7 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select};
 
@@ -148,7 +148,7 @@ impl Server {
             build::seed(),
             first_round,
         )
-        .map_err(StartError::Thread)?;
+        .map_err(StartError::Socket)?;
         let stop = stopped.clone();
         self.services.push(
             threads::spawn("health", move || checker.run(&stop)).map_err(StartError::Thread)?,
@@ -221,6 +221,7 @@ impl Server {
         let (sessions, _) = self.gates[0].occupancy();
         self.log.send(Event::Draining {
             sessions,
+            since: SystemTime::now(),
             timeout: timeout.map(|timeout| timeout + delay),
         });
         let mut forced = false;
