@@ -1,0 +1,100 @@
+//! Starting and naming threads, and keeping those going on which the whole process depends.
+
+use std::ffi::CString;
+use std::io;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::STACK_SIZE;
+
+/// Starts a thread that has one task for the life of the program.
+///
+/// # Errors
+///
+/// When the operating system refuses it.
+pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_SIZE)
+        .spawn(work)
+}
+
+/// Takes one step after another until one says that it was the last: the life of a thread on which
+/// the whole process depends. A panic in a step is a bug, which the panic hook reports, but no
+/// reason to serve nobody any more; the next step comes after a pause, so that a bug in every step
+/// does not become a spin.
+pub fn keep_going(mut step: impl FnMut() -> ControlFlow<()>) {
+    const PAUSE_AFTER_PANIC: Duration = Duration::from_millis(100);
+    loop {
+        // Unwind safety: steps share only what is behind locks that do not poison, and atomics; what
+        // they own is bookkeeping, of which a broken-off step may lose the piece it was at.
+        match catch_unwind(AssertUnwindSafe(&mut step)) {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(())) => return,
+            Err(_) => thread::sleep(PAUSE_AFTER_PANIC),
+        }
+    }
+}
+
+/// Bytes of a thread's name that the kernel keeps (prctl(2), PR_SET_NAME: 16 with a final 0).
+const NAME_BYTES_MAX: usize = 15;
+
+/// A thread's name out of what it does and for whom: `c4711>web2`, `probe web2`. Of a long
+/// `whose` the end is kept, where the port is.
+pub fn name_of(what: &str, whose: &str) -> String {
+    let room = NAME_BYTES_MAX.saturating_sub(what.len());
+    let start = whose.ceil_char_boundary(whose.len().saturating_sub(room));
+    format!("{what}{}", &whose[start..])
+}
+
+/// Names the calling thread as `ps -L`, `top -H` and `gdb` show it. The kernel cuts a name that is
+/// longer than 15 bytes.
+pub fn set_name(name: &str) {
+    if let Ok(name) = CString::new(name) {
+        // The name only helps people; there is nothing to do if it is refused.
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
+/// The name of the calling thread as the kernel has it, which tells a session's thread from another.
+pub fn name() -> String {
+    match rustix::thread::name() {
+        Ok(name) => name.to_string_lossy().into_owned(),
+        Err(_) => "unnamed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_a_step_is_not_the_end() {
+        let mut steps = 0;
+        keep_going(|| {
+            steps += 1;
+            match steps {
+                1 => std::panic::resume_unwind(Box::new("as injected")),
+                2 => ControlFlow::Continue(()),
+                _ => ControlFlow::Break(()),
+            }
+        });
+        assert_eq!(steps, 3);
+    }
+
+    #[test]
+    fn a_name_fits_and_shows_the_port() {
+        assert_eq!(name_of("c4711>", "web2"), "c4711>web2");
+        assert_eq!(name_of("c12<", "127.0.0.1:8000"), "c12<.0.0.1:8000");
+        assert_eq!(name_of("probe ", "127.0.0.1:8000"), "probe .0.1:8000");
+        assert_eq!(
+            name_of("c1>", "größe-größe"),
+            "c1>ße-größe",
+            "no half characters"
+        );
+        let long = "c123456789012345>";
+        assert_eq!(name_of(long, "web"), long, "the kernel cuts it");
+    }
+}
