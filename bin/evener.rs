@@ -1,6 +1,6 @@
 //! `evener`: parse the arguments, start, wait for signals, exit code. No logic.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use crossbeam_channel::Receiver;
@@ -83,10 +83,13 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
     code
 }
 
-/// A message for each SIGINT or SIGTERM. SIGHUP means "reload" to whoever sends it, which this
-/// version can't do yet: it is blocked, before the first thread starts, so that it ends nothing.
+/// A message for each SIGINT or SIGTERM. SIGHUP means "reload" to whoever sends it to a service, which
+/// this version can't do yet: it is blocked, before the first thread starts, so that it ends nothing.
+/// At a terminal it means that the terminal was closed, and ends the program like the others.
 fn signals() -> Result<Receiver<()>, ctrlc::Error> {
-    evener_sys::block_hangup().map_err(ctrlc::Error::System)?;
+    if !io::stdin().is_terminal() {
+        evener_sys::block_hangup().map_err(ctrlc::Error::System)?;
+    }
     let (sender, signals) = crossbeam_channel::unbounded();
     ctrlc::set_handler(move || {
         // It fails when the program is at its end anyway.

@@ -44,12 +44,19 @@ pub struct Acceptor {
     pub capacity: Arc<Capacity>,
     /// Where threads come from.
     pub threads: Threads,
+    /// A descriptor kept for the moment when there is none left: given up then, it lets one of the
+    /// accepted clients have its backend, and the end of that session lets others. Taken again with
+    /// the next client that could be accepted.
+    pub spare: Option<OwnedFd>,
 }
 
 impl Acceptor {
     /// Accepts clients until the gate is closed.
-    pub fn run(self) {
-        let mut state = State::new();
+    pub fn run(mut self) {
+        let mut state = State {
+            spare: self.spare.take(),
+            ..State::default()
+        };
         threads::keep_going(|| match self.next_client(&mut state) {
             Ok(()) => ControlFlow::Continue(()),
             Err(Closed) => ControlFlow::Break(()),
@@ -155,30 +162,17 @@ impl Acceptor {
 }
 
 /// What a listener thread remembers from one client to the next.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     /// When each kind of shortage was last reported.
     full: Occasionally,
     thread: Occasionally,
     accept: Occasionally,
-    /// A descriptor kept for the moment when there is none left: given up then, it lets one of the
-    /// accepted clients have its backend, and the end of that session lets others. Taken again with
-    /// the next client that could be accepted.
     spare: Option<OwnedFd>,
 }
 
-impl State {
-    fn new() -> State {
-        State {
-            full: Occasionally::default(),
-            thread: Occasionally::default(),
-            accept: Occasionally::default(),
-            spare: spare_descriptor(),
-        }
-    }
-}
-
-fn spare_descriptor() -> Option<OwnedFd> {
+/// A descriptor that is good for nothing but to be given up.
+pub fn spare_descriptor() -> Option<OwnedFd> {
     Some(File::open("/dev/null").ok()?.into())
 }
 

@@ -115,6 +115,8 @@ fn read_commands(backends: &Mutex<BTreeMap<u16, Option<Backend>>>, log: &Log) {
             .ok()
             .and_then(|port| backends.get_mut(&port).map(|backend| (port, backend)))
         else {
+            let ports: Vec<String> = backends.keys().map(u16::to_string).collect();
+            say(format!("(type one of {} and Enter)", ports.join(", ")));
             continue;
         };
         match backend.take() {

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::{Timeouts, WhenDown};
-use crate::events::{EndReason, Event, SessionRecord};
+use crate::events::{EndReason, Event, FailedAttempt, SessionRecord};
 use crate::log::Log;
 use crate::net::abort;
 use crate::net::connect::{self, ConnectError};
@@ -141,13 +141,17 @@ fn find_backend(
             Err(error) => error,
         };
         backend.connect_failures.increment();
-        context.log.send(Event::ConnectFailed {
-            id: live.id,
-            pool: Arc::clone(&context.pool.name),
+        let failure = FailedAttempt {
             backend: Arc::clone(&backend.name),
             address: backend.address,
             error: error.to_string(),
+        };
+        context.log.send(Event::ConnectFailed {
+            id: live.id,
+            pool: Arc::clone(&context.pool.name),
+            failure: failure.clone(),
         });
+        report.record.failures.push(failure);
         if report.record.attempts > context.pool.retries {
             return Err(connect_failed(&error));
         }
@@ -275,6 +279,7 @@ impl<'a> Report<'a> {
             connect: None,
             duration: Duration::ZERO,
             attempts: 0,
+            failures: Vec::new(),
             // Overwritten by every end but a panic.
             reason: EndReason::Internal,
         };

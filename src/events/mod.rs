@@ -10,7 +10,7 @@ mod render;
 
 pub use health_change::HealthChange;
 pub use reason::EndReason;
-pub use record::SessionRecord;
+pub use record::{FailedAttempt, SessionRecord};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -56,12 +56,8 @@ pub enum Event {
         id: u64,
         /// The pool of the backend.
         pool: Arc<str>,
-        /// The backend's name.
-        backend: Arc<str>,
-        /// Its address.
-        address: SocketAddr,
-        /// What went wrong.
-        error: String,
+        /// Which backend, and what went wrong.
+        failure: FailedAttempt,
     },
     /// A session has ended.
     SessionEnded(Box<SessionRecord>),
@@ -142,6 +138,12 @@ impl Event {
     pub fn level(&self) -> LogLevel {
         match self {
             Event::Panicked { .. } | Event::Stuck { .. } => LogLevel::Error,
+            Event::SessionEnded(record) => record.reason.level(),
+            Event::HealthChanged(HealthChange {
+                up: false,
+                up_count: 0,
+                ..
+            }) => LogLevel::Error,
             Event::HealthChanged(HealthChange { up: false, .. })
             | Event::AcceptFailed { .. }
             | Event::ThreadRefused { .. }

@@ -1,5 +1,7 @@
 //! Why a session ended: in a word, and in HAProxy's two letters.
 
+use crate::config::LogLevel;
+
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -76,6 +78,20 @@ impl EndReason {
             EndReason::Resources => ("resources", "RC"),
             EndReason::Shutdown => ("shutdown", "KD"),
             EndReason::Internal => ("internal", "ID"),
+        }
+    }
+
+    /// How important a session that ended so is: that a client was turned away matters more than
+    /// that one left.
+    pub fn level(self) -> LogLevel {
+        match self {
+            EndReason::ConnectRefused
+            | EndReason::ConnectTimeout
+            | EndReason::ConnectFailed
+            | EndReason::NoBackend
+            | EndReason::Resources => LogLevel::Warn,
+            EndReason::Internal => LogLevel::Error,
+            _ => LogLevel::Info,
         }
     }
 

@@ -32,8 +32,21 @@ pub struct SessionRecord {
     pub duration: Duration,
     /// Attempts to connect.
     pub attempts: u32,
+    /// Those of them that failed, in order.
+    pub failures: Vec<FailedAttempt>,
     /// Why it ended.
     pub reason: EndReason,
+}
+
+/// One attempt to connect that failed.
+#[derive(Debug, Clone)]
+pub struct FailedAttempt {
+    /// The backend's name.
+    pub backend: Arc<str>,
+    /// Its address.
+    pub address: SocketAddr,
+    /// What went wrong, in words.
+    pub error: String,
 }
 
 impl SessionRecord {
@@ -52,8 +65,19 @@ impl SessionRecord {
             "connect_ms": self.connect.map(milliseconds),
             "duration_ms": milliseconds(self.duration),
             "attempts": self.attempts,
+            "failures": self.failures.iter().map(FailedAttempt::fields).collect::<Vec<_>>(),
             "reason": word,
             "code": code,
+        })
+    }
+}
+
+impl FailedAttempt {
+    fn fields(&self) -> Value {
+        json!({
+            "backend": &*self.backend,
+            "address": self.address.to_string(),
+            "error": &self.error,
         })
     }
 }
@@ -82,7 +106,12 @@ impl fmt::Display for SessionRecord {
             " total={:.3}ms attempts={}",
             milliseconds(self.duration),
             self.attempts
-        )
+        )?;
+        for (index, failure) in self.failures.iter().enumerate() {
+            let before = if index == 0 { " failed=" } else { "," };
+            write!(f, "{before}{}({})", failure.address, failure.error)?;
+        }
+        Ok(())
     }
 }
 
@@ -108,12 +137,18 @@ mod tests {
             connect: Some(Duration::from_micros(213)),
             duration: Duration::from_millis(2),
             attempts: 2,
+            failures: vec![FailedAttempt {
+                backend: "b".into(),
+                address: "127.0.0.1:8001".parse().unwrap(),
+                error: "connection refused".into(),
+            }],
             reason: EndReason::ClientReset,
         };
         assert_eq!(
             record.to_string(),
             "session 7 [::1]:5000 -> a 127.0.0.1:8000 ended: client_reset CD listener=web pool=main \
-             in=78B out=154B connect=0.213ms total=2.000ms attempts=2"
+             in=78B out=154B connect=0.213ms total=2.000ms attempts=2 \
+             failed=127.0.0.1:8001(connection refused)"
         );
     }
 }

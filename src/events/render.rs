@@ -33,16 +33,10 @@ impl Event {
                 json!({"id": id, "listener": &**listener, "client": client.to_string(),
                        "backend": &**backend}),
             ),
-            Event::ConnectFailed {
-                id,
-                pool,
-                backend,
-                address,
-                error,
-            } => (
+            Event::ConnectFailed { id, pool, failure } => (
                 "connect_failed",
-                json!({"id": id, "pool": &**pool, "backend": &**backend,
-                       "address": address.to_string(), "error": error}),
+                json!({"id": id, "pool": &**pool, "backend": &*failure.backend,
+                       "address": failure.address.to_string(), "error": failure.error}),
             ),
             Event::SessionEnded(record) => ("session_ended", record.fields()),
             Event::AcceptFailed {
@@ -108,18 +102,11 @@ impl fmt::Display for Event {
                     "session {id} {client} -> {backend} started listener={listener}"
                 )
             }
-            Event::ConnectFailed {
-                id,
-                pool,
-                backend,
-                address,
-                error,
-            } => {
-                write!(
-                    f,
-                    "session {id}: can't connect to {backend} {address} (pool {pool}): {error}"
-                )
-            }
+            Event::ConnectFailed { id, pool, failure } => write!(
+                f,
+                "session {id}: can't connect to {} {} (pool {pool}): {}",
+                failure.backend, failure.address, failure.error
+            ),
             Event::SessionEnded(record) => write!(f, "{record}"),
             Event::AcceptFailed {
                 listener,

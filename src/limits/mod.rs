@@ -98,9 +98,9 @@ impl Bound {
     pub fn knob(self) -> &'static str {
         match self {
             Bound::Descriptors => "ulimit -n, or LimitNOFILE= in the unit file",
-            Bound::Maps => "sysctl vm.max_map_count",
-            Bound::PidMax => "sysctl kernel.pid_max",
-            Bound::ThreadsMax => "sysctl kernel.threads-max",
+            Bound::Maps => "sysctl -w vm.max_map_count=131060",
+            Bound::PidMax => "sysctl -w kernel.pid_max=4194304",
+            Bound::ThreadsMax => "sysctl -w kernel.threads-max=200000",
             Bound::UserThreads => "ulimit -u, or LimitNPROC= in the unit file",
             Bound::CgroupThreads => "TasksMax= in the unit file, or the container's pids limit",
         }

@@ -22,9 +22,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, never, select};
 
-use crate::acceptor::Acceptor;
+use crate::acceptor::{self, Acceptor};
 use crate::config::{self, Config};
 use crate::events::Event;
 use crate::health::{Checker, Target};
@@ -202,8 +202,9 @@ impl Server {
                 listener_gate,
                 capacity: Arc::clone(capacity),
                 threads: self.threads.clone(),
+                spare: acceptor::spare_descriptor(),
             };
-            let name = format!("listen {}", listener.name);
+            let name = threads::name_of("listen ", &listener.name);
             let address = shown_address(bind, &socket);
             self.listeners.push(socket);
             self.acceptors
@@ -232,6 +233,12 @@ impl Server {
             }
         }
         self.close();
+        // Looked at first: `select!` takes any of several that are ready, and a signal that comes
+        // twice (`timeout` sends it to the process and to its group) is not to cut short what is over.
+        if !forced && self.drained.try_recv() == Err(TryRecvError::Disconnected) {
+            self.end();
+            return Shutdown::Clean;
+        }
         if !forced {
             let deadline = timeout.map_or_else(never, crossbeam_channel::after);
             select! {

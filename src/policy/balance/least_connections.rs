@@ -15,9 +15,11 @@ pub static POLICY: Policy = Policy {
 
 fn pick(choice: &Choice<'_>) -> Option<Pick> {
     let members = choice.rotation.members();
-    // The first of equals wins, so each ticket begins one further and equals take turns.
-    let start = choice.ticket.checked_rem(members.len() as u64)?;
-    let (before, after) = members.split_at(start as usize);
+    let slots = choice.rotation.slots();
+    // The first of equals wins, so the search begins where the rotation is: equals take turns, by
+    // their weights, and backends that are mostly idle are served as by round robin.
+    let turn = choice.ticket.checked_rem(slots.len() as u64)?;
+    let (before, after) = members.split_at(slots[turn as usize]);
     after
         .iter()
         .chain(before)
@@ -42,10 +44,11 @@ mod tests {
         let cases: &[Case<'_>] = &[
             (&[1, 1, 1], &[2, 1, 2], &[], 1),
             (&[1, 1, 1], &[2, 1, 2], &[1, 0], 2),
-            (&[1, 4, 2], &[0, 0, 0], &[], 1), // idle: the heaviest
-            (&[1, 4], &[0, 3], &[], 0),       // 1/1 and 4/4 are equal: the first from the ticket
-            (&[1, 4], &[0, 4], &[], 0),
-            (&[1, 4], &[0, 2], &[], 1),
+            (&[1, 4, 2], &[0, 0, 0], &[], 1), // idle: the first of the rotation
+            (&[1, 4], &[1, 4], &[], 1),       // equal: the same
+            (&[1, 4], &[1, 5], &[], 0),
+            (&[1, 4], &[1, 3], &[], 1),
+            (&[1, 4], &[0, 1], &[], 0),
         ];
         for &(weights, active, tried, expected) in cases {
             let pick = Scene::new(weights)
@@ -62,9 +65,11 @@ mod tests {
         }
     }
 
-    /// Equals take turns, one by one, those in the rotation only.
+    /// Equals take turns, one by one and by weight, those in the rotation only.
     #[test]
     fn ties_rotate() {
+        let idle = Scene::new(&[3, 1, 1]);
+        assert_eq!(idle.picks(&POLICY, 5), [0, 1, 0, 2, 0]);
         assert_eq!(Scene::new(&[1; 3]).picks(&POLICY, 6), [0, 1, 2, 0, 1, 2]);
         assert_eq!(
             Scene::with_down(&[1; 3], &[1]).picks(&POLICY, 4),
@@ -86,7 +91,7 @@ mod tests {
     proptest! {
         #![proptest_config(crate::policy::proptest_config())]
 
-        /// No untried backend has less load, counting the session to come, than the one picked.
+        /// No untried backend has less load than the one picked.
         #[test]
         fn nobody_has_less(
             backends in prop::collection::vec((1_u32..9, 0_u32..20), 1..10),
@@ -95,7 +100,7 @@ mod tests {
         ) {
             let (weights, active): (Vec<u32>, Vec<u32>) = backends.into_iter().unzip();
             let scene = Scene::new(&weights).active(&active).tried(&tried);
-            let load = |b: usize| f64::from(active[b] + 1) / f64::from(weights[b]);
+            let load = |b: usize| f64::from(active[b]) / f64::from(weights[b]);
             if let Some(pick) = scene.pick(&POLICY, ticket, 0) {
                 let least = scene.candidates().into_iter().map(load).fold(f64::INFINITY, f64::min);
                 prop_assert_eq!(load(pick.backend), least);

@@ -31,13 +31,10 @@ impl Load {
         }
     }
 
-    /// Whether one more session here makes less load, (active + 1) / weight, than one more there.
-    ///
-    /// The session to come is counted so that among idle backends the heavier goes first. Both
-    /// sides are multiplied by both weights: 2^32 · (2^32 - 1) is the most, and fits.
+    /// Whether active / weight is less here than there. Both sides are multiplied by both weights:
+    /// (2^32 - 1)^2 is the most, and fits.
     fn is_less_than(self, other: Load) -> bool {
-        let scaled =
-            |load: Load, by: Load| (u64::from(load.active) + 1) * u64::from(by.member.weight);
+        let scaled = |load: Load, by: Load| u64::from(load.active) * u64::from(by.member.weight);
         scaled(self, other) < scaled(other, self)
     }
 }
@@ -62,10 +59,11 @@ mod tests {
         let cases = [
             // (active, weight) on either side, and whether the left is less.
             ((0, 1), (0, 1), false),
-            ((0, 2), (0, 1), true),
-            ((1, 2), (0, 1), false),
-            ((1, 3), (0, 1), true),
+            ((0, 2), (0, 1), false), // idle is idle, whatever the weight
+            ((1, 2), (1, 1), true),
+            ((1, 3), (1, 2), true),
             ((2, 1), (3, 1), true),
+            ((2, 2), (1, 1), false),
             ((MAX, MAX), (MAX - 1, MAX), false),
             ((MAX - 1, MAX), (MAX, MAX), true),
             ((MAX, MAX), (MAX, MAX - 1), true),
