@@ -113,7 +113,18 @@ fn bare(text: &str, with_port: impl Fn(&str) -> String) -> Option<Problem> {
         ));
     }
     if text.parse::<Ipv6Addr>().is_ok() {
-        let help = format!("an IPv6 address is written in brackets: \"[{text}]:8080\"");
+        // The last group may be meant as the port.
+        let with_port = text
+            .rsplit_once(':')
+            .filter(|(host, port)| host.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok());
+        let whole = format!("\"[{text}]:8080\"");
+        let help = match with_port {
+            Some((host, port)) => format!(
+                "an IPv6 address is written in brackets: \"[{host}]:{port}\", \
+                 or {whole} if all of it is the address"
+            ),
+            None => format!("an IPv6 address is written in brackets: {whole}"),
+        };
         return Some(Problem::new(what("has no port"), help));
     }
     None

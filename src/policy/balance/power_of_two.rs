@@ -131,7 +131,7 @@ mod tests {
         ) {
             let (weights, active): (Vec<u32>, Vec<u32>) = backends.into_iter().unzip();
             let scene = Scene::new(&weights).active(&active).tried(&tried);
-            let load = |b: usize| f64::from(active[b] + 1) / f64::from(weights[b]);
+            let load = |b: usize| f64::from(active[b]) / f64::from(weights[b]);
             if let Some(Pick { backend, .. }) = scene.pick(&POLICY, 0, random) {
                 let others = scene.candidates().into_iter().filter(|&other| other != backend);
                 let others: Vec<f64> = others.map(load).collect();
