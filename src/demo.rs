@@ -16,7 +16,8 @@ use crate::threads;
 /// The built-in backends.
 #[derive(Debug)]
 pub struct Demo {
-    /// By port; `None` while stopped. Written and read by the thread that reads the commands.
+    /// By port; `None` while stopped. Written and read by the thread that reads the commands; read by
+    /// [`Demo::explain`], and held here so that they live on when that thread finds the terminal closed.
     backends: Arc<Mutex<BTreeMap<u16, Option<Backend>>>>,
     listen: String,
 }
