@@ -24,7 +24,7 @@ use crate::threads::{self, Seat, Threads};
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How often a full listener looks whether the limit itself has changed.
-const FULL_LOOK: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A shortage is reported once, then not again for this long.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
@@ -53,10 +53,7 @@ pub struct Acceptor {
 impl Acceptor {
     /// Accepts clients until the gate is closed.
     pub fn run(mut self) {
-        let mut state = State {
-            spare: self.spare.take(),
-            ..State::default()
-        };
+        let mut state = State::new(self.spare.take());
         threads::keep_going(|| match self.next_client(&mut state) {
             Ok(()) => ControlFlow::Continue(()),
             Err(Closed) => ControlFlow::Break(()),
@@ -103,8 +100,11 @@ impl Acceptor {
                     let listener = Arc::clone(&self.context.listener);
                     self.context.log.send(Event::Full { listener, limit });
                 }
-                has_room = gate.wait_for_room(FULL_LOOK)?;
-                self.process_gate.set_limit(self.capacity.allowed());
+                has_room = gate.wait_for_room(LOOK_EVERY)?;
+                // Who is always full would read a dozen files for each client otherwise.
+                if state.look.is_due() {
+                    self.process_gate.set_limit(self.capacity.allowed());
+                }
             }
         }
         Ok(())
@@ -162,13 +162,28 @@ impl Acceptor {
 }
 
 /// What a listener thread remembers from one client to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// When each kind of shortage was last reported.
     full: Occasionally,
     thread: Occasionally,
     accept: Occasionally,
+    /// When a full listener last looked at the limit.
+    look: Occasionally,
+    /// As [`Acceptor::spare`].
     spare: Option<OwnedFd>,
+}
+
+impl State {
+    fn new(spare: Option<OwnedFd>) -> State {
+        State {
+            full: Occasionally::new(REPORT_EVERY),
+            thread: Occasionally::new(REPORT_EVERY),
+            accept: Occasionally::new(REPORT_EVERY),
+            look: Occasionally::new(LOOK_EVERY),
+            spare,
+        }
+    }
 }
 
 /// A descriptor that is good for nothing but to be given up.
@@ -176,14 +191,21 @@ pub fn spare_descriptor() -> Option<OwnedFd> {
     Some(File::open("/dev/null").ok()?.into())
 }
 
-#[derive(Debug, Default)]
+/// Something that is due at once, and not again for a while after it was done.
+#[derive(Debug)]
 struct Occasionally {
+    every: Duration,
     last: Option<Instant>,
 }
 
 impl Occasionally {
+    const fn new(every: Duration) -> Occasionally {
+        Occasionally { every, last: None }
+    }
+
+    /// Is it due? If so, the caller does it now.
     fn is_due(&mut self) -> bool {
-        let is_due = self.last.is_none_or(|last| last.elapsed() >= REPORT_EVERY);
+        let is_due = self.last.is_none_or(|last| last.elapsed() >= self.every);
         if is_due {
             self.last = Some(Instant::now());
         }

@@ -16,9 +16,11 @@ use crate::threads;
 /// The built-in backends.
 #[derive(Debug)]
 pub struct Demo {
-    /// By port; `None` while stopped. Written and read by the thread that reads the commands.
+    /// By port; `None` while stopped. Written and read by the thread that reads the commands; read by
+    /// [`Demo::explain`], and held here so that they live on when that thread finds the terminal closed.
     backends: Arc<Mutex<BTreeMap<u16, Option<Backend>>>>,
-    listen: String,
+    /// Where the balancer listens; 0 when the OS is to choose.
+    listen_port: u16,
 }
 
 /// A built-in backend could not be started.
@@ -60,22 +62,17 @@ impl Demo {
         for address in addresses {
             backends.insert(address.port(), Some(start(address)?));
         }
-        let listen = config
-            .listeners
-            .iter()
-            .flat_map(|listener| &listener.bind)
-            .next();
-        let listen = listen.map_or_else(String::new, |bind| bind.text.clone());
+        let mut binds = config.listeners.iter().flat_map(|listener| &listener.bind);
         Ok(Demo {
             backends: Arc::new(Mutex::new(backends)),
-            listen,
+            listen_port: binds.next().map_or(0, |bind| bind.address.port()),
         })
     }
 
     /// Tells what to try, and begins to read commands from the terminal: a port and Enter stops or
     /// starts the backend on it.
     pub fn explain(&self, log: &Log) {
-        let port = self.listen.rsplit(':').next().unwrap_or_default();
+        let port = self.listen_port;
         let ports: Vec<String> = self.backends.lock().keys().map(u16::to_string).collect();
         let text = format!(
             "\nTry it, in another terminal:   curl localhost:{port}   (four times)\n\

@@ -53,13 +53,14 @@
 //! | `evener` | the server | the signal channel | a signal came |
 //! | `ctrl-c` | | `sem_wait`, for the signal handler | the process ends |
 //! | `listen NAME` | nothing: hands everything on | `accept`, or the gate when full | the gate is closed, the socket shut down |
-//! | `c12>…:8000` | session 12; reads the client | `read`, `write`, `poll` while connecting | both sides have ended |
+//! | `c12>…:8000` | session 12; reads the client | `read`, `write`, `poll` while connecting, at the end a condition variable | both sides have ended |
 //! | `c12<…:8000` | nothing: borrows the session | `read` of the backend, `write` to the client | the same |
 //! | `parked` | nothing | `park`, for a job | not needed for two seconds, or shutdown |
 //! | `health` | every health state | a channel, until the next probe is due | the stop channel is disconnected |
 //! | `probe …` | one connection | `poll` | the probe's timeout, or the checker hangs up |
 //! | `reaper` | its notes on each session | a channel, with a timeout | the stop channel is disconnected |
 //! | `log` | standard output | a channel, or `write` | it was told that this was all |
+//! | `demo`, `dummy …` (`evener demo` only) | the built-in backends | `read` of the terminal; `accept`, `read` | the process ends |
 //!
 //! # What is deliberately absent
 //!

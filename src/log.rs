@@ -210,27 +210,19 @@ fn text(time: SystemTime, event: &Event) -> String {
     if event.is_banner() {
         return event.to_string();
     }
-    let level = match event.level() {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn ",
-        LogLevel::Info => "info ",
-        LogLevel::Debug => "debug",
-    };
-    format!("{} {level} {event}", humantime::format_rfc3339_millis(time))
+    let level = event.level().word();
+    format!(
+        "{} {level:<5} {event}",
+        humantime::format_rfc3339_millis(time)
+    )
 }
 
 /// A line for programs: time, level, event and message, then the event's own fields.
 fn json(time: SystemTime, event: &Event) -> String {
-    let level = match event.level() {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-    };
     let (name, fields) = event.fields();
     let mut line = serde_json::json!({
         "time": humantime::format_rfc3339_millis(time).to_string(),
-        "level": level,
+        "level": event.level().word(),
         "event": name,
         "message": event.to_string(),
     });

@@ -1,8 +1,9 @@
 //! The reaper: one thread that ends sessions in which nothing moves any more.
 //!
 //! The threads of a session block in read and write and look at no clock; this one does it for
-//! all. It compares the byte counters of each session with what it saw last time, a few times per
-//! timeout, so a session ends between one and about 1.1 timeouts (and never more than a second) after its last byte.
+//! all. It compares the byte counters of each session with what it saw last time, `LOOKS` times per
+//! timeout, so a session ends between one and about 1.1 timeouts after its last byte, and never more
+//! than a second late.
 //! A timeout on each socket (SO_RCVTIMEO) would not do: a one-way download is silent in one direction.
 
 use std::convert::Infallible;
@@ -19,6 +20,16 @@ use crate::policy::idle::{Outstanding, Watch};
 use crate::registry::{Live, Registry};
 use crate::threads;
 
+/// How often it looks at a session within the shortest timeout. A byte is noticed one look late at
+/// most, and so is the silence after it: a tenth of the timeout together.
+const LOOKS: u32 = 20;
+
+/// The shortest time from one look to the next: more would be load, for timeouts that nobody has.
+const TICK_MIN: Duration = Duration::from_millis(5);
+
+/// The longest time from one look to the next: half of the second by which a session may end late.
+const TICK_MAX: Duration = Duration::from_millis(500);
+
 /// Looks at all sessions again and again until `stop` is disconnected.
 pub fn run(
     timeouts: &Timeouts,
@@ -33,7 +44,7 @@ pub fn run(
     else {
         return;
     };
-    let tick = (shortest / 20).clamp(Duration::from_millis(5), Duration::from_millis(500));
+    let tick = (shortest / LOOKS).clamp(TICK_MIN, TICK_MAX);
     threads::keep_going(|| {
         if stop.recv_timeout(tick) != Err(RecvTimeoutError::Timeout) {
             return ControlFlow::Break(());

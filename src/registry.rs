@@ -24,8 +24,8 @@ pub struct Live {
     pub bytes_in: Progress,
     /// Bytes to the client. Written by the return thread.
     pub bytes_out: Progress,
-    /// Raised by whichever direction ends first; read by the reaper, which then counts the
-    /// half-closed timeout instead of the idle one.
+    /// Raised by each direction when it ends; read by the reaper, which from the first of them on
+    /// counts the half-closed timeout instead of the idle one.
     pub half_closed: Flag,
     /// Why it ends. Written by whoever first has a reason; read by the session thread at the end.
     cause: Cause,

@@ -179,10 +179,10 @@ impl Raw {
 
     /// The config that the arguments stand for.
     fn built(self) -> Result<Box<Config>, UsageError> {
-        let or_default = |listen: Vec<Bind>| match listen.is_empty() {
-            true => address::bind(defaults::LISTEN).map(|bind| vec![bind]),
-            false => Ok(listen),
-        };
+        let mut listen = self.listen;
+        if listen.is_empty() {
+            listen.push(address::bind(defaults::LISTEN)?);
+        }
         let mut backends = self.backends;
         if backends.is_empty() {
             for text in defaults::BACKENDS {
@@ -191,7 +191,6 @@ impl Raw {
         }
         let mut pool = Pool::new(defaults::POOL_NAME, backends);
         pool.balance = self.balance.unwrap_or(pool.balance);
-        let listen = or_default(self.listen)?;
         let config = Config {
             listeners: listen
                 .into_iter()

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::policy::balance::{Policy, round_robin};
 use crate::policy::health::AdminState;
+use crate::policy::schedule::JITTER_MAX;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -16,8 +17,6 @@ pub const LISTEN: &str = ":8080";
 pub const BACKENDS: [&str; 3] = ["127.0.0.1:8000", "127.0.0.1:8001", "127.0.0.1:8002"];
 /// Name of a pool that was given none; only a single pool may do without.
 pub const POOL_NAME: &str = "default";
-/// Name of the balancing policy (the default of HAProxy, nginx and Envoy), see [`balance`].
-pub const BALANCE: &str = "round_robin";
 /// Share of a backend relative to the others of its pool (HAProxy, nginx, Envoy).
 pub const WEIGHT: u32 = 1;
 /// Further attempts to connect, each on another backend while there is one. HAProxy's default of 3
@@ -61,8 +60,8 @@ pub const RETRIES_RANGE: RangeInclusive<u32> = 0..=100;
 pub const STREAK_RANGE: RangeInclusive<u32> = 1..=100;
 /// What `max_connections` may be: two threads each, so a million is beyond every machine.
 pub const CONNECTIONS_RANGE: RangeInclusive<u32> = 1..=1_000_000;
-/// What `jitter` may be. At half the interval the gap between two probes is already 0 to 2 intervals.
-pub const JITTER_RANGE: RangeInclusive<f64> = 0.0..=0.5;
+/// What `jitter` may be: at its largest, the gap between two probes is half an interval to one and a half.
+pub const JITTER_RANGE: RangeInclusive<f64> = 0.0..=JITTER_MAX;
 /// The longest duration: 366 days. `off` says "for ever" better than a large number.
 pub const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The shortest timeout: the system's timers are not finer.
@@ -74,7 +73,7 @@ pub const NAME_CHARS_MAX: usize = 64;
 /// Largest config file, bytes.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The default balancing policy, [`BALANCE`].
+/// The default balancing policy (that of HAProxy, nginx and Envoy).
 pub fn balance() -> &'static Policy {
     &round_robin::POLICY
 }
@@ -169,11 +168,6 @@ impl Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_default_policy_exists() {
-        assert_eq!(balance().name, BALANCE);
-    }
 
     #[test]
     fn defaults_are_within_their_bounds() {

@@ -9,12 +9,6 @@ use super::yaml::{Node, Value};
 use super::{Backend, HealthCheck, Pool, Probe, WhenDown, defaults};
 use crate::policy::health::AdminState;
 
-const STATES: [AdminState; 3] = [
-    AdminState::Ready,
-    AdminState::Drain,
-    AdminState::Maintenance,
-];
-
 /// Reads one pool; `only` says that there is no other, so that it may go without a name.
 pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Reading) -> Pool {
     let mut map = Map::new(node, "pool", reading);
@@ -134,7 +128,7 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
     let weight = map.read(reading, "weight", defaults::WEIGHT, |text| {
         number(text, &defaults::WEIGHT_RANGE)
     });
-    let states = STATES.map(|state| (state.word(), state));
+    let states = AdminState::ALL.map(|state| (state.word(), state));
     let state = map.read(reading, "state", AdminState::Ready, |text| {
         word("state", text, &states)
     });

@@ -30,26 +30,16 @@ pub(super) fn duration(text: &str, min: Duration) -> Result<Duration, Problem> {
         return Err(Problem::new(format!("{} has no unit", quoted(text)), help));
     }
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    let duration = match () {
-        () if digits > DURATION_DIGITS_MAX => None,
-        () => match parse_duration(text) {
-            Ok(duration) => Some(duration),
-            Err(humantime::DurationError::NumberOverflow) => None,
-            Err(_) => {
-                return Err(Problem::new(
-                    format!("{} is not a duration", quoted(text)),
-                    range,
-                ));
-            }
-        },
-    };
-    match duration {
-        Some(duration) if (min..=defaults::DURATION_MAX).contains(&duration) => Ok(duration),
-        _ => Err(Problem::new(
-            format!("{} is out of range", quoted(text)),
-            range,
-        )),
+    let out_of_range = || format!("{} is out of range", quoted(text));
+    if digits > DURATION_DIGITS_MAX {
+        return Err(Problem::new(out_of_range(), range));
     }
+    let what = match parse_duration(text) {
+        Ok(duration) if (min..=defaults::DURATION_MAX).contains(&duration) => return Ok(duration),
+        Ok(_) | Err(humantime::DurationError::NumberOverflow) => out_of_range(),
+        Err(_) => format!("{} is not a duration", quoted(text)),
+    };
+    Err(Problem::new(what, range))
 }
 
 /// `off`, or what `read` makes of it.

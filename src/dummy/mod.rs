@@ -4,6 +4,9 @@
 //! One thread accepts, each connection has a thread of its own. Nothing is shared between them
 //! except sockets, so there is no lock and no atomic here: the accepting thread alone knows the
 //! list of connections, and it ends, and ends them, when its listening socket is shut down.
+//!
+//! It uses nothing of the balancer, not even where both do the same (a listening socket, a reset): in
+//! a test the two stand on either side, and a mistake that both shared would not show.
 
 mod connection;
 mod http;

@@ -21,7 +21,6 @@ use crate::limits::Ceiling;
 
 /// Something that happened and that somebody may want to know.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub enum Event {
     /// How many sessions this process can hold, and how many the config allows (`None` is `auto`).
     Room {

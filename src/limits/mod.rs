@@ -172,8 +172,11 @@ pub fn ceiling(allowed: &Allowed, taken: &Taken) -> Ceiling {
 /// What the process may hold: the smaller of what the config says and what the machine allows.
 #[derive(Debug)]
 pub struct Capacity {
+    /// `limits.max_connections`; `None` is `auto`.
     configured: Option<u32>,
+    /// Read before the first session, and relied on where it can't be read again.
     at_start: Allowed,
+    /// Read before the first session only; from then on it would count the sessions themselves.
     taken: Taken,
 }
 

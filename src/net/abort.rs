@@ -37,7 +37,8 @@ pub fn reset(stream: &TcpStream) {
 /// connection is gone. A reset throws away what is on its way, so this comes before one.
 ///
 /// The kernel has no event for "all acknowledged", so this asks it again and again, with growing
-/// pauses. It has no deadline of its own: the reaper watches the session and resets what does not move.
+/// pauses. It has no deadline of its own: the reaper watches the session and resets what does not move
+/// for `timeouts.half_close`, unless that is off.
 pub fn wait_until_delivered(stream: &TcpStream) {
     let mut pause = Duration::from_micros(200);
     // An error means that there is nothing left to wait for.

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, RecvFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, RecvFlags, SocketFlags, SocketType, sockopt};
 
-use super::listener::Family as _;
-use super::set_stream_options;
+use super::{family, set_stream_options};
 
 /// How long an attempt goes on for a client that sent a FIN and nothing before it. It has most
 /// likely left, but it may be a client that only listens (`nc -N host 13 </dev/null`), so an attempt
@@ -73,7 +72,7 @@ pub fn connect(
 ) -> Result<TcpStream, ConnectError> {
     let deadline = Instant::now() + timeout;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = net::socket_with(AddressFamily::of(address), SocketType::STREAM, flags, None)?;
+    let socket = net::socket_with(family(address), SocketType::STREAM, flags, None)?;
     set_stream_options(&socket)?;
     match net::connect(&socket, &address) {
         Ok(()) => {}
@@ -117,7 +116,7 @@ fn wait(
             PollFd::new(socket, PollFlags::OUT),
             PollFd::from_borrowed_fd(asker, watched),
         ];
-        match poll(&mut descriptors, Some(&timespec(left))) {
+        match poll_within(&mut descriptors, left) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -141,7 +140,7 @@ fn wait(
 /// Waits for `pause`, or until `asker` is reset or hangs up; says whether it is still there.
 pub fn pause(asker: BorrowedFd<'_>, pause: Duration) -> bool {
     let mut descriptors = [PollFd::from_borrowed_fd(asker, PollFlags::empty())];
-    let _ = poll(&mut descriptors, Some(&timespec(pause)));
+    let _ = poll_within(&mut descriptors, pause);
     descriptors[0].revents().is_empty()
 }
 
@@ -152,7 +151,7 @@ pub fn wait_readable(stream: &TcpStream, asker: BorrowedFd<'_>, timeout: Duratio
         PollFd::new(stream, PollFlags::IN),
         PollFd::from_borrowed_fd(asker, PollFlags::empty()),
     ];
-    let _ = poll(&mut descriptors, Some(&timespec(timeout)));
+    let _ = poll_within(&mut descriptors, timeout);
     descriptors[1].revents().is_empty() && !descriptors[0].revents().is_empty()
 }
 
@@ -165,11 +164,10 @@ fn fin_comes_first(client: BorrowedFd<'_>) -> bool {
     )
 }
 
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: duration.as_secs() as i64,
-        tv_nsec: i64::from(duration.subsec_nanos()),
-    }
+/// Waits until something happens on one of the descriptors, or `timeout` is over. One that is longer
+/// than the kernel's type holds is as good as none.
+fn poll_within(descriptors: &mut [PollFd<'_>], timeout: Duration) -> rustix::io::Result<usize> {
+    poll(descriptors, Timespec::try_from(timeout).ok().as_ref())
 }
 
 #[cfg(test)]
@@ -177,6 +175,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::net::abort;
     use crate::net::listener::{Bound, accept};
+    use rustix::net::AddressFamily;
     use std::io::Write;
     use std::net::{Ipv4Addr, Shutdown, TcpListener};
     use std::os::fd::AsFd;

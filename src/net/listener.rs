@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, Shutdown, SocketFlags, SocketType, sockopt};
 
-use super::set_stream_options;
+use super::{family, set_stream_options};
 
 /// The kernel lowers the backlog to net.core.somaxconn; std's own 128 overflows in a burst.
 const BACKLOG: i32 = i32::MAX;
@@ -37,7 +37,7 @@ impl Bound {
 
     fn open(address: SocketAddr, dual_stack: bool) -> rustix::io::Result<Bound> {
         let socket = net::socket_with(
-            AddressFamily::of(address),
+            family(address),
             SocketType::STREAM,
             SocketFlags::CLOEXEC,
             None,
@@ -61,22 +61,6 @@ impl Bound {
     pub fn listen(self) -> io::Result<TcpListener> {
         net::listen(&self.socket, BACKLOG)?;
         Ok(TcpListener::from(self.socket))
-    }
-}
-
-/// The address family of an address.
-pub(super) trait Family {
-    /// `INET` or `INET6`.
-    fn of(address: SocketAddr) -> AddressFamily;
-}
-
-impl Family for AddressFamily {
-    fn of(address: SocketAddr) -> AddressFamily {
-        if address.is_ipv4() {
-            AddressFamily::INET
-        } else {
-            AddressFamily::INET6
-        }
     }
 }
 
@@ -144,6 +128,8 @@ pub fn shut_down(listener: &TcpListener) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::KEEPALIVE_IDLE;
+    use crate::net::connect::tests::plain;
     use std::net::Ipv6Addr;
 
     fn listen(address: SocketAddr, dual_stack: bool) -> TcpListener {
@@ -157,35 +143,30 @@ mod tests {
             .unwrap()
             .try_into()
             .unwrap();
-        let early = super::super::connect::tests::plain(address);
+        let early = plain(address);
         assert_eq!(early.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         let listener = bound.listen().unwrap();
-        assert!(super::super::connect::tests::plain(listener.local_addr().unwrap()).is_ok());
+        assert!(plain(listener.local_addr().unwrap()).is_ok());
     }
 
     #[test]
     fn a_dual_stack_listener_shows_ipv4_clients_as_ipv4() {
         let listener = listen((Ipv6Addr::UNSPECIFIED, 0).into(), true);
         let port = listener.local_addr().unwrap().port();
-        let _client =
-            super::super::connect::tests::plain((Ipv4Addr::LOCALHOST, port).into()).unwrap();
+        let _client = plain((Ipv4Addr::LOCALHOST, port).into()).unwrap();
         assert_eq!(accept(&listener).unwrap().1.ip(), Ipv4Addr::LOCALHOST);
     }
 
     #[test]
     fn accepted_connections_inherit_the_options() {
         let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
-        let _client = super::super::connect::tests::plain(listener.local_addr().unwrap()).unwrap();
+        let _client = plain(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = accept(&listener).unwrap();
         assert!(sockopt::tcp_nodelay(&accepted).unwrap());
         assert!(sockopt::socket_keepalive(&accepted).unwrap());
-        assert_eq!(
-            sockopt::tcp_keepidle(&accepted).unwrap(),
-            KEEPALIVE_IDLE_SEEN
-        );
+        assert_eq!(sockopt::tcp_keepidle(&accepted).unwrap(), KEEPALIVE_IDLE);
         assert!(sockopt::socket_oobinline(&accepted).unwrap());
     }
-    const KEEPALIVE_IDLE_SEEN: std::time::Duration = super::super::KEEPALIVE_IDLE;
 
     #[test]
     fn shutting_down_wakes_a_blocked_accept() {

@@ -7,15 +7,25 @@ pub mod listener;
 pub mod relay;
 pub mod resolve;
 
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::io;
-use rustix::net::sockopt;
+use rustix::net::{AddressFamily, sockopt};
 
 /// Silence after which the kernel asks whether the peer still lives. The kernel's own two hours
 /// outlast every firewall's memory; nine unanswered probes 75 s apart then end the connection.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+
+/// The address family of an address.
+fn family(address: SocketAddr) -> AddressFamily {
+    if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    }
+}
 
 /// Sets what every connection has. A connection inherits it from the socket that listens, so for
 /// clients it is set once, and for backends once each.

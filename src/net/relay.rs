@@ -34,8 +34,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub struct Peer {
     /// Read by one of the session's threads, written by the other, reset by whoever ends the session.
     pub stream: TcpStream,
-    /// Raised by the thread that writes to the peer, just before it sends our FIN; read by the
-    /// thread that reads from it, after a read returned 0.
+    /// Raised just before our FIN is sent, by the thread that writes to the peer or by the reaper;
+    /// read by the thread that reads from it, after a read returned 0.
     pub fin_sent: Flag,
 }
 

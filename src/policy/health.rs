@@ -90,8 +90,7 @@ pub struct Machine {
     /// The last results, as far back as all of them contradict the health.
     streak: u32,
     rise: u32,
-    /// `None`: nothing takes it down.
-    fall: Option<u32>,
+    fall: u32,
 }
 
 /// A change of health, for the caller to log and publish.
@@ -113,17 +112,7 @@ impl Machine {
             health: Health::Starting,
             streak: 0,
             rise,
-            fall: Some(fall),
-        }
-    }
-
-    /// The machine of a backend without a health check: up, whatever it observes.
-    pub const fn always_up() -> Machine {
-        Machine {
-            health: Health::Up,
-            streak: 0,
-            rise: 1,
-            fall: None,
+            fall,
         }
     }
 
@@ -147,11 +136,11 @@ impl Machine {
         }
         let streak = self.streak.saturating_add(1);
         let needed = match from {
-            Health::Starting => Some(1),
+            Health::Starting => 1,
             Health::Up => self.fall,
-            Health::Down => Some(self.rise),
+            Health::Down => self.rise,
         };
-        if needed.is_none_or(|needed| streak < needed) {
+        if streak < needed {
             self.streak = streak;
             return None;
         }
@@ -250,14 +239,6 @@ mod tests {
                 Some(to)
             );
         }
-    }
-
-    /// Without a health check a backend is up from the start and stays so.
-    #[test]
-    fn always_up_stays_up() {
-        let mut machine = Machine::always_up();
-        assert!((0..1000).all(|_| machine.observe(false).is_none()));
-        assert_eq!(machine.health(), Health::Up);
     }
 
     /// The truth table, all of it: one of the eighteen cells says yes.

@@ -10,8 +10,11 @@ use std::time::Duration;
 /// What the reaper remembers of one session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watch {
+    /// Bytes copied, as of the last look.
     moved: u64,
+    /// Bytes that the peers had acknowledged when the kernel was asked last, if it was in this silence.
     acknowledged: Option<u64>,
+    /// When this silence began.
     since: Duration,
 }
 

@@ -6,6 +6,7 @@
 //!
 //! - [`balance`] picks the backend of a session; one file per algorithm.
 //! - [`health`] turns probe results into up and down, and says who may take a session.
+//! - [`idle`] says when a session has been silent for too long.
 //! - [`schedule`] says when the next probe is due.
 //! - [`splitmix`] makes random bits out of a counter.
 

@@ -30,7 +30,7 @@ pub struct Pool {
     /// In the order of the config; a backend's index here is its name in rotations and picks.
     pub backends: Vec<Arc<Backend>>,
     balance: &'static Policy,
-    /// Who can take a session. Written by the health thread; read by every pick. A lock around a
+    /// Who can take a session. Written by [`Pool::publish`]; read by every pick. A lock around a
     /// snapshot, because readers need the members and their order to be of one moment.
     rotation: Published<Rotation>,
     /// One for each first pick of a session, so that the rotation goes on from session to session.
@@ -56,8 +56,8 @@ impl Pool {
         }
     }
 
-    /// Builds the rotation anew from what is known of the backends. Called by the health thread
-    /// only, so that a newer state is never overwritten by an older one.
+    /// Builds the rotation anew from what is known of the backends. Called once before
+    /// the pool is shared, and then by the health thread only, so that a newer state is never overwritten by an older one.
     pub fn publish(&self) {
         let members: Vec<(usize, u32)> = self
             .backends

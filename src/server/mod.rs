@@ -1,20 +1,15 @@
 //! Start and shutdown: builds everything from the config, owns every thread, ends them in order.
 //!
-//! | thread | blocks in | ends because |
-//! | --- | --- | --- |
-//! | listener, one per address | `accept`, or the gate when full | the gate is closed and the socket shut down |
-//! | session and return thread, two per session | `read` and `write` | both sides have ended, or were reset |
-//! | health | a channel | the stop channel is disconnected |
-//! | probe, one per probe in flight | `connect` | its timeout |
-//! | reaper | a channel, with a timeout | the stop channel is disconnected |
-//! | log | a channel, or `write` | it is told that this was all, by `main` |
+//! What ends each thread stands in the thread table of the [crate]. The order: listeners first, so
+//! that nobody new gets in; then the sessions, by themselves or by a reset; then the health thread
+//! and the reaper, which sessions rely on; then the parked threads. The log is last, and the
+//! caller's.
 
 mod build;
 mod error;
 
 pub use error::StartError;
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
@@ -39,6 +34,12 @@ use crate::session::Context;
 use crate::sync::{Gate, Ticket};
 use crate::threads::{self, Threads};
 
+/// A little more than the longest probe takes, for threads that are slow to start.
+const FIRST_ROUND_SLACK: Duration = Duration::from_secs(1);
+
+/// How long an aborted session may take to end.
+const ABORT_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A running balancer.
 #[derive(Debug)]
 pub struct Server {
@@ -46,9 +47,13 @@ pub struct Server {
     shutdown: config::Shutdown,
     threads: Threads,
     registry: Arc<Registry<Watch>>,
-    gates: Vec<Arc<Gate>>,
-    /// Disconnected when the gates are closed and the last session has ended.
+    /// Room among all sessions of the process.
+    process_gate: Arc<Gate>,
+    /// Room among the sessions of each listener that has a limit of its own.
+    listener_gates: Vec<Arc<Gate>>,
+    /// Disconnected when the process's gate is closed and the last session has ended.
     drained: Receiver<Infallible>,
+    /// Each shared with its acceptor; shut down, it ends that.
     listeners: Vec<Arc<TcpListener>>,
     acceptors: Vec<JoinHandle<()>>,
     /// The health thread and the reaper; dropping `stop` ends them.
@@ -81,14 +86,16 @@ impl Server {
             ceiling,
             configured: config.limits.max_connections,
         });
-        let (gate, drained) = Gate::new(capacity.allowed());
+        let (process_gate, drained) = Gate::new(capacity.allowed());
+        let epoch = Instant::now();
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let mut server = Server {
             log: log.clone(),
             shutdown: config.shutdown.clone(),
             threads: Threads::default(),
             registry: Arc::default(),
-            gates: vec![gate],
+            process_gate,
+            listener_gates: Vec::new(),
             drained,
             listeners: Vec::new(),
             acceptors: Vec::new(),
@@ -96,8 +103,8 @@ impl Server {
             stop,
         };
         let opened = server
-            .start_services(config, &pools, &stopped, signals)
-            .and_then(|epoch| server.open(config, &pools, bound, &capacity, epoch));
+            .start_services(config, &pools, epoch, &stopped, signals)
+            .and_then(|()| server.open(config, &pools, bound, &capacity, epoch));
         match opened {
             Ok(()) => Ok(server),
             Err(error) => {
@@ -114,10 +121,10 @@ impl Server {
         &mut self,
         config: &Config,
         pools: &[(Arc<Pool>, &config::Pool)],
+        epoch: Instant,
         stopped: &Receiver<Infallible>,
         signals: &Receiver<()>,
-    ) -> Result<Instant, StartError> {
-        let epoch = Instant::now();
+    ) -> Result<(), StartError> {
         let (timeouts, registry, stop) = (
             config.timeouts.clone(),
             Arc::clone(&self.registry),
@@ -154,38 +161,30 @@ impl Server {
             threads::spawn("health", move || checker.run(&stop)).map_err(StartError::Thread)?,
         );
         select! {
-            recv(first_round_done) -> _ => Ok(epoch),
+            recv(first_round_done) -> _ => Ok(()),
             recv(signals) -> _ => Err(StartError::Interrupted),
             // What has no result by then has no sessions either, until it has one.
-            default(patience) => Ok(epoch),
+            default(patience) => Ok(()),
         }
     }
 
-    /// Opens every listener and starts its thread.
+    /// Opens every listener and starts a thread for each of its addresses.
     fn open(
         &mut self,
         config: &Config,
         pools: &[(Arc<Pool>, &config::Pool)],
-        bound: Vec<(&config::Listener, &config::Bind, Bound)>,
+        bound: Vec<BoundListener<'_>>,
         capacity: &Arc<Capacity>,
         epoch: Instant,
     ) -> Result<(), StartError> {
         let ids = Arc::new(Ticket::default());
-        let mut gates_by_listener: HashMap<&str, Arc<Gate>> = HashMap::new();
-        for (listener, bind, bound) in bound {
+        for (listener, addresses) in bound {
             // The config has checked that the pool is there.
             let Some((pool, _)) = pools.iter().find(|(_, pool)| pool.name == listener.pool) else {
                 continue;
             };
-            let socket = bound.listen().map_err(|error| bind_error(bind, error))?;
-            let socket = Arc::new(socket);
-            let listener_gate = listener.max_connections.map(|limit| {
-                let gate = gates_by_listener
-                    .entry(&listener.name)
-                    .or_insert_with(|| Gate::new(limit).0);
-                self.gates.push(Arc::clone(gate));
-                Arc::clone(gate)
-            });
+            let listener_gate = listener.max_connections.map(|limit| Gate::new(limit).0);
+            self.listener_gates.extend(listener_gate.clone());
             let context = Arc::new(Context {
                 listener: listener.name.as_str().into(),
                 pool: Arc::clone(pool),
@@ -195,21 +194,25 @@ impl Server {
                 ids: Arc::clone(&ids),
                 epoch,
             });
-            let acceptor = Acceptor {
-                context,
-                listener: Arc::clone(&socket),
-                process_gate: Arc::clone(&self.gates[0]),
-                listener_gate,
-                capacity: Arc::clone(capacity),
-                threads: self.threads.clone(),
-                spare: acceptor::spare_descriptor(),
-            };
             let name = threads::name_of("listen ", &listener.name);
-            let address = shown_address(bind, &socket);
-            self.listeners.push(socket);
-            self.acceptors
-                .push(threads::spawn(&name, move || acceptor.run()).map_err(StartError::Thread)?);
-            self.log.send(Event::Listening { address });
+            for (bind, bound) in addresses {
+                let socket = bound.listen().map_err(|error| bind_error(bind, error))?;
+                let address = shown_address(bind, &socket);
+                let socket = Arc::new(socket);
+                let acceptor = Acceptor {
+                    context: Arc::clone(&context),
+                    listener: Arc::clone(&socket),
+                    process_gate: Arc::clone(&self.process_gate),
+                    listener_gate: listener_gate.clone(),
+                    capacity: Arc::clone(capacity),
+                    threads: self.threads.clone(),
+                    spare: acceptor::spare_descriptor(),
+                };
+                self.listeners.push(socket);
+                let acceptor = threads::spawn(&name, move || acceptor.run());
+                self.acceptors.push(acceptor.map_err(StartError::Thread)?);
+                self.log.send(Event::Listening { address });
+            }
         }
         Ok(())
     }
@@ -219,7 +222,7 @@ impl Server {
     pub fn shut_down(mut self, signals: &Receiver<()>) -> Shutdown {
         let timeout = self.shutdown.drain_timeout;
         let delay = self.shutdown.pre_stop_delay;
-        let (sessions, _) = self.gates[0].occupancy();
+        let (sessions, _) = self.process_gate.occupancy();
         self.log.send(Event::Draining {
             sessions,
             since: SystemTime::now(),
@@ -271,7 +274,8 @@ impl Server {
 
     /// Lets no new client in: closes the gates, ends the listeners and joins their threads.
     fn close(&mut self) {
-        for gate in &self.gates {
+        self.process_gate.close();
+        for gate in &self.listener_gates {
             gate.close();
         }
         for listener in self.listeners.drain(..) {
@@ -289,12 +293,6 @@ impl Server {
     }
 }
 
-/// A little more than the longest probe takes, for threads that are slow to start.
-const FIRST_ROUND_SLACK: Duration = Duration::from_secs(1);
-
-/// How long an aborted session may take to end.
-const ABORT_PATIENCE: Duration = Duration::from_secs(5);
-
 fn join(handles: impl IntoIterator<Item = JoinHandle<()>>) {
     for handle in handles {
         // A panic in it was reported by the panic hook when it happened.
@@ -302,20 +300,21 @@ fn join(handles: impl IntoIterator<Item = JoinHandle<()>>) {
     }
 }
 
+/// A listener, and each of its addresses with the socket that has taken it.
+type BoundListener<'c> = (&'c config::Listener, Vec<(&'c config::Bind, Bound)>);
+
 /// Takes every address, so that one that can't be had is an error before anything is started.
-fn bind_all(config: &Config) -> Result<Vec<(&config::Listener, &config::Bind, Bound)>, StartError> {
-    let binds = config
-        .listeners
-        .iter()
-        .flat_map(|listener| listener.bind.iter().map(move |bind| (listener, bind)));
-    binds
-        .map(
-            |(listener, bind)| match Bound::new(bind.address, bind.dual_stack) {
-                Ok(bound) => Ok((listener, bind, bound)),
-                Err(error) => Err(bind_error(bind, error)),
-            },
-        )
-        .collect()
+fn bind_all(config: &Config) -> Result<Vec<BoundListener<'_>>, StartError> {
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        let mut addresses = Vec::new();
+        for bind in &listener.bind {
+            let bound = Bound::new(bind.address, bind.dual_stack);
+            addresses.push((bind, bound.map_err(|error| bind_error(bind, error))?));
+        }
+        listeners.push((listener, addresses));
+    }
+    Ok(listeners)
 }
 
 fn bind_error(bind: &config::Bind, error: io::Error) -> StartError {

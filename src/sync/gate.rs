@@ -18,7 +18,7 @@ use super::{Condvar, Mutex};
 /// mutex and sleeps in one step, and a leaver changes the count under that mutex.
 #[derive(Debug)]
 pub struct Gate {
-    /// Written by permits coming and going; read by waiting listeners, log and admin.
+    /// Written by permits coming and going; read by waiting listeners and the shutdown.
     state: Mutex<State>,
     /// Notified when there is room again or the gate closes.
     changed: Condvar,

@@ -14,11 +14,11 @@
 //! | atomic | who writes | who reads | ordering | why that is enough | model |
 //! | --- | --- | --- | --- | --- | --- |
 //! | [`Ticket`] | every pick, `fetch_add` | the same call | Relaxed | the number only chooses a slot; the slots come from a [`Published`] rotation, whose lock orders them | `ticket_is_unique` |
-//! | [`Counter`] | many threads, `fetch_add` | log, admin | Relaxed | a statistic: nothing is read because of it | `counter_loses_nothing` |
+//! | [`Counter`] | many threads, `fetch_add`; the log thread takes, `swap` | the log thread | Relaxed | a statistic: nothing is read because of it | `counter_loses_nothing` |
 //! | [`Active`] | claim: `compare_exchange` or `fetch_add`; end of a lease: `fetch_sub` | balancing policies | Relaxed | a load estimate; the claim's compare-exchange is atomic in any ordering, and the backend it belongs to never moves or dies under a lease (it is held by an `Arc`) | `active_claims_spread_a_burst` and two more |
-//! | [`Progress`] | one thread, load + store | the reaper | Relaxed | a single writer can't lose an update; the reaper only compares it with its own last reading | `progress_of_one_writer_only_grows_and_loses_nothing` |
-//! | [`Cause`] | first of several, `compare_exchange` | the session thread at the end, the reaper | Relaxed | the value is all there is to know; the join of the return thread orders the last read | `cause_is_the_first_that_was_given` |
-//! | [`Flag`] | one thread, or the reaper, `swap` | others | Relaxed | no other memory is read because of it; where it is compared with the state of a socket, the kernel's lock on that socket is the partner | `flag_is_raised_once`, `flag_looked_at_after_the_connection_tells_a_fin_from_a_reset` |
+//! | [`Progress`] | one thread, load + store | the reaper; the session thread at the end | Relaxed | a single writer can't lose an update; the reaper only compares it with its own last reading, and the join of the return thread orders the last read | `progress_of_one_writer_only_grows_and_loses_nothing` |
+//! | [`Cause`] | first of several, `compare_exchange` | the session thread at the end | Relaxed | the value is all there is to know; the join of the return thread orders the last read | `cause_is_the_first_that_was_given` |
+//! | [`Flag`] | either thread of a session, or the reaper, `swap` | the others of these | Relaxed | no other memory is read because of it; where it is compared with the state of a socket, the kernel's lock on that socket is the partner | `flag_is_raised_once`, `flag_looked_at_after_the_connection_tells_a_fin_from_a_reset` |
 //!
 //! No `SeqCst` anywhere: it would be needed where two threads each write one atomic and then read
 //! the *other's*, and no such pair exists here. Waiting is never built from these atomics: a thread
@@ -63,7 +63,7 @@ impl Ticket {
     }
 }
 
-/// A count of events that only grows. Written by many threads, read by log and admin.
+/// A count of events. Written by many threads; where somebody reads it, by the thread that reports it.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -118,7 +118,8 @@ impl Active {
     }
 }
 
-/// How far a thread has come, in bytes. Written by that one thread, read by the reaper and the log.
+/// How far a thread has come, in bytes. Written by that one thread, read by the reaper, and at the
+/// end by the session thread for its report.
 #[derive(Debug, Default)]
 pub struct Progress(AtomicU64);
 

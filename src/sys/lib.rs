@@ -13,10 +13,6 @@ pub struct TcpInfo {
     /// The connection is over: reset, or closed in order by both sides. The counts of what was not
     /// delivered mean nothing then.
     pub is_closed: bool,
-    /// Smoothed round-trip time, microseconds.
-    pub rtt_us: u32,
-    /// Segments sent again, over the whole life of the connection.
-    pub retransmits_total: u32,
     /// Segments that were sent and are not acknowledged yet (a FIN counts as one).
     pub unacked_segments: u32,
     /// Bytes written by us that the kernel has not sent yet, for example because the peer's window is shut.
@@ -62,8 +58,6 @@ pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
     let info = unsafe { info.assume_init() };
     Ok(TcpInfo {
         is_closed: info.tcpi_state == TCP_CLOSE,
-        rtt_us: info.tcpi_rtt,
-        retransmits_total: info.tcpi_total_retrans,
         unacked_segments: info.tcpi_unacked,
         unsent_bytes: info.tcpi_notsent_bytes,
         acknowledged_bytes: info.tcpi_bytes_acked,

@@ -2,7 +2,7 @@
 //! halves the rate of connections, so a thread that has finished a job parks and waits for the next.
 //!
 //! Idle threads form a stack: the one that parked last, whose stack and caches are warm, is used
-//! first, and those at the bottom, which nobody has needed for [`IDLE_KEEP`], end. A refusal by the
+//! first, and those at the bottom, which nobody has needed for `IDLE_KEEP`, end. A refusal by the
 //! operating system to make a thread is an `io::Error` here, never a panic, and a panic inside a
 //! job ends that job only: the thread goes on.
 //!
@@ -24,11 +24,11 @@ use std::time::Duration;
 use crate::sync::{Handover, Mutex, Slot, Woken};
 
 /// How long a thread stays parked with nothing to do before it ends.
-pub const IDLE_KEEP: Duration = Duration::from_secs(2);
+const IDLE_KEEP: Duration = Duration::from_secs(2);
 
-/// Stack of every thread made here, bytes. The deepest path is a log record being formatted, at
+/// Stack of every thread made here. The deepest path is a log record being formatted, at
 /// well under half of it; smaller stacks were measured not to save resident memory.
-pub const STACK_SIZE: usize = 64 * 1024;
+const STACK_BYTES: usize = 64 * 1024;
 
 type Job = Box<dyn FnOnce() + Send>;
 

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::STACK_SIZE;
+use super::STACK_BYTES;
 
 /// Starts a thread that has one task for the life of the program.
 ///
@@ -17,7 +17,7 @@ use super::STACK_SIZE;
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     thread::Builder::new()
         .name(name.to_owned())
-        .stack_size(STACK_SIZE)
+        .stack_size(STACK_BYTES)
         .spawn(work)
 }
 
