@@ -331,6 +331,7 @@ fn every_json_line_parses_and_a_sessions_line_has_every_field() {
         "connect_ms",
         "duration_ms",
         "attempts",
+        "failures",
         "reason",
         "code",
     ];
@@ -365,6 +366,7 @@ fn every_json_line_parses_and_a_sessions_line_has_every_field() {
         (&"normal".into(), &"--".into())
     );
     assert_eq!(first["attempts"], 1);
+    assert_eq!(first["failures"], serde_json::json!([]));
     assert!(first["bytes_in"].as_u64() > Some(0) && first["bytes_out"].as_u64() > Some(0));
     assert!(first["connect_ms"].is_number());
     assert!(first["duration_ms"].as_f64() >= first["connect_ms"].as_f64());
