@@ -215,8 +215,21 @@ fn relay_both_ways(
 fn one_way(live: &Live, from: &Peer, to: &Peer, moved: &Progress) -> Ended {
     let ended = relay::copy(from, to, moved);
     live.half_closed.raise();
+    let from_client = std::ptr::eq(from, &live.client);
+    if let Ended::SinkFailed(failure) = ended
+        && !to.fin_sent.is_raised()
+        && abort::is_connected(&to.stream)
+    {
+        // The sink lives, and evener could not write to it (no buffers, for example). What it got is
+        // not the whole stream, and nothing but a reset tells it so, nor wakes the other direction.
+        live.set_cause(if from_client {
+            server_failed(failure)
+        } else {
+            client_failed(failure)
+        });
+        abort::reset(&to.stream);
+    }
     if let Ended::SourceFailed(failure) = ended {
-        let from_client = std::ptr::eq(from, &live.client);
         live.set_cause(if from_client {
             client_failed(failure)
         } else {
@@ -325,7 +338,24 @@ impl Drop for AbortOnPanic<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::thread_name;
+    use super::*;
+    use crate::net::connect::tests::pair;
+    use std::io::Write;
+
+    #[test]
+    fn a_sink_that_lives_and_cannot_be_written_to_is_reset() {
+        let (client, mut client_peer) = pair();
+        let (backend, _backend_peer) = pair();
+        let live = Live::new(1, client);
+        let backend = live.attach(backend);
+        // Every write fails from here on, though the connection is there.
+        backend.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        client_peer.write_all(b"on the way").unwrap();
+        let ended = one_way(&live, &live.client, backend, &live.bytes_in);
+        assert!(matches!(ended, Ended::SinkFailed(_)), "{ended:?}");
+        assert!(!abort::is_connected(&backend.stream));
+        assert!(live.cause().is_some());
+    }
 
     #[test]
     fn a_thread_name_fits_and_shows_the_port() {
