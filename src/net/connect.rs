@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SocketFlags, SocketType, sockopt};
 
+use super::abort;
 use super::listener::Family as _;
 use super::set_stream_options;
 
@@ -85,6 +86,8 @@ pub fn connect(
     // A port of this machine that nobody listens on may be chosen as the local port of the very
     // attempt to reach it, and TCP then connects the socket to itself (RFC 9293, 3.5, figure 7).
     if stream.local_addr().ok() == Some(address) {
+        // Not closed in order: TIME_WAIT would keep the backend from its own port for a minute.
+        abort::reset(&stream);
         return Err(ConnectError::Refused);
     }
     Ok(stream)
@@ -175,7 +178,6 @@ fn timespec(duration: Duration) -> Timespec {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::net::abort;
     use crate::net::listener::{Bound, accept};
     use std::io::Write;
     use std::net::{Ipv4Addr, Shutdown, TcpListener};
