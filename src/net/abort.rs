@@ -14,8 +14,11 @@ use std::time::{Duration, Instant};
 /// Resets the connection, now: what the kernel has not delivered yet is lost, and threads that
 /// are blocked on the socket wake.
 pub fn reset(stream: &TcpStream) {
-    // It fails when there is no connection any more, which is what was wanted.
-    let _ = rustix::net::connect_unspec(stream);
+    // Kernels 6.4, 6.5 and some stable ones refuse it (EBUSY) while a thread waits on the socket: the
+    // thread has to wake all the same.
+    if rustix::net::connect_unspec(stream).is_err() {
+        finish(stream);
+    }
 }
 
 /// Blocks until the peer's kernel has acknowledged all that was written to `stream`, or the
