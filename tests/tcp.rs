@@ -14,6 +14,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use support::{
     Baseline, BlackHole, End, Evener, RefusingPort, Server, connect, eventually,
     read_to_end_with_deadline, read_until_end, reset,
@@ -321,19 +322,19 @@ fn a_reader_that_has_stopped_is_reset_after_the_timeout() {
     let mut writer = &backend;
     // Until nothing more fits anywhere: evener's memory is bounded.
     let mut sent = 0;
+    // Without a pause between the writes: the timeout runs as soon as evener has to wait, and there is
+    // still room for megabytes on this side of it.
     eventually("the sender is slowed down", || {
-        match writer.write(&filler) {
-            Ok(bytes) => {
-                sent += bytes;
-                assert!(sent < 64 << 20, "{sent} bytes and still no end");
-                None
+        loop {
+            match writer.write(&filler) {
+                Ok(bytes) => sent += bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                thread::sleep(Duration::from_millis(50));
-                (writer.write(&filler).is_err()).then_some(())
-            }
-            Err(error) => panic!("{error}"),
+            assert!(sent < 64 << 20, "{sent} bytes and still no end");
         }
+        thread::sleep(Duration::from_millis(50));
+        writer.write(&filler).is_err().then_some(())
     });
     backend.set_nonblocking(false).unwrap();
     assert_eq!(read_until_end(&backend).1, End::Reset);
@@ -497,4 +498,27 @@ fn two_small_writes_are_not_held_back() {
     });
     drop((client, backend));
     rig.ended("normal --");
+}
+
+/// The process is stopped for longer than the idle timeout, and the client is not.
+#[test]
+fn a_stop_of_the_process_is_not_silence_of_the_client() {
+    let rig = Rig::with_timeouts("idle: 600ms");
+    let sessions: Vec<_> = (0..20).map(|_| rig.session()).collect();
+    rig.evener.signal(Signal::STOP);
+    let resume_at = Instant::now() + Duration::from_millis(1500);
+    let mut sent = 0;
+    while Instant::now() < resume_at {
+        for (client, _) in &sessions {
+            (&mut &*client).write_all(b".").unwrap();
+        }
+        sent += 1;
+        thread::sleep(Duration::from_millis(100));
+    }
+    rig.evener.signal(Signal::CONT);
+    for (client, backend) in &sessions {
+        half_close(client);
+        assert_eq!(read_to_end_with_deadline(backend).unwrap().len(), sent);
+    }
+    assert_eq!(rig.evener.lines_with(" ended: idle_timeout ").len(), 0);
 }
