@@ -142,7 +142,16 @@ impl Acceptor {
     fn after_error(&self, error: &io::Error, state: &mut State) -> Result<(), Closed> {
         match listener::accept_error(error) {
             AcceptError::Again => Ok(()),
-            AcceptError::Closed => Err(Closed),
+            AcceptError::Closed => {
+                // While the gate is open it was not us: `ss -K`, for example.
+                self.process_gate.wait_for_room(Duration::ZERO)?;
+                self.context.log.send(Event::AcceptFailed {
+                    listener: Arc::clone(&self.context.listener),
+                    error: error.to_string(),
+                    advice: "the socket was shut down from outside and takes no client any more; restart evener",
+                });
+                Err(Closed)
+            }
             AcceptError::Pause(advice) => {
                 if state.accept.is_due() {
                     self.context.log.send(Event::AcceptFailed {

@@ -30,6 +30,9 @@ const TICK_MIN: Duration = Duration::from_millis(5);
 /// The longest time from one look to the next: half of the second by which a session may end late.
 const TICK_MAX: Duration = Duration::from_millis(500);
 
+/// The reaper is this many ticks late only when the process did not run.
+const LATE_TICKS: u32 = 10;
+
 /// Looks at all sessions again and again until `stop` is disconnected.
 pub fn run(
     timeouts: &Timeouts,
@@ -45,11 +48,23 @@ pub fn run(
         return;
     };
     let tick = (shortest / LOOKS).clamp(TICK_MIN, TICK_MAX);
+    let mut last_look = epoch.elapsed();
     threads::keep_going(|| {
         if stop.recv_timeout(tick) != Err(RecvTimeoutError::Timeout) {
             return ControlFlow::Break(());
         }
         let now = epoch.elapsed();
+        let was_stopped = now.saturating_sub(last_look) > LATE_TICKS * tick;
+        last_look = now;
+        if was_stopped {
+            // The whole process was (SIGSTOP, a frozen control group, a sleeping machine), so what
+            // looks like silence is our own: it is counted anew.
+            let _ = registry.select(|_, watch| {
+                watch.start_over(now);
+                false
+            });
+            return ControlFlow::Continue(());
+        }
         let silent = registry.select(|live, watch| is_silent(timeouts, live, watch, now));
         for live in silent {
             end(&live);
@@ -66,7 +81,8 @@ fn is_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration)
     }
     let half_closed = live.half_closed.is_raised();
     let timeout = if half_closed {
-        timeouts.half_close
+        // Without a timeout of its own, a half-closed session is a session: it may not be idle.
+        timeouts.half_close.or(timeouts.idle)
     } else {
         timeouts.idle
     };
@@ -75,7 +91,8 @@ fn is_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration)
     timeout.is_some_and(|timeout| watch.is_silent(now, moved, timeout, || outstanding(live)))
 }
 
-/// Asks the kernel what it still has to deliver to the two peers.
+/// Asks the kernel what it still has to deliver to the two peers, and whether it has bytes for us
+/// that the session's threads did not come to read yet: those are not silence either.
 fn outstanding(live: &Live) -> Outstanding {
     let infos = [Some(&live.client), live.backend()]
         .into_iter()
@@ -87,7 +104,11 @@ fn outstanding(live: &Live) -> Outstanding {
             acknowledged + info.acknowledged_bytes,
         )
     });
-    if delivered {
+    let unread = [Some(&live.client), live.backend()]
+        .into_iter()
+        .flatten()
+        .any(|peer| rustix::io::ioctl_fionread(&peer.stream).is_ok_and(|bytes| bytes > 0));
+    if delivered && !unread {
         Outstanding::Nothing
     } else {
         Outstanding::Acknowledged(acknowledged)
@@ -117,6 +138,7 @@ fn end(live: &Live) {
 mod tests {
     use super::*;
     use crate::net::connect::tests::pair;
+    use std::io::{Read, Write};
 
     const TIMEOUTS: Timeouts = Timeouts {
         connect: Duration::from_secs(60),
@@ -136,6 +158,37 @@ mod tests {
         live.attach(pair().0);
         assert!(!is_silent(&TIMEOUTS, &live, &mut watch, at(30)));
         assert!(is_silent(&TIMEOUTS, &live, &mut watch, at(39)));
+    }
+
+    #[test]
+    fn bytes_that_wait_to_be_read_are_not_silence() {
+        let (client, mut peer) = pair();
+        let live = Live::new(1, client);
+        live.attach(pair().0);
+        let mut watch = Watch::new(at(0));
+        peer.write_all(b"nobody has come to read this").unwrap();
+        while rustix::io::ioctl_fionread(&live.client.stream).unwrap() == 0 {
+            std::thread::yield_now();
+        }
+        assert!(!is_silent(&TIMEOUTS, &live, &mut watch, at(10)));
+        end(&live);
+        let broken = peer.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(broken.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn without_a_half_closed_timeout_the_idle_one_counts() {
+        let live = Live::new(1, pair().0);
+        live.attach(pair().0);
+        live.half_closed.raise();
+        let timeouts = Timeouts {
+            half_close: None,
+            ..TIMEOUTS
+        };
+        let mut watch = Watch::new(at(0));
+        assert!(!is_silent(&timeouts, &live, &mut watch, at(1)));
+        assert!(!is_silent(&timeouts, &live, &mut watch, at(10)));
+        assert!(is_silent(&timeouts, &live, &mut watch, at(11)));
     }
 
     #[test]

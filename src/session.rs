@@ -20,7 +20,7 @@ use crate::net::relay::{self, Ended, Failure, Peer};
 use crate::policy::idle::Watch;
 use crate::pool::{Lease, Pool};
 use crate::registry::{Live, Registry};
-use crate::sync::{Permit, Progress, Ticket};
+use crate::sync::{Permit, Ticket};
 use crate::threads::{self, Seat};
 
 /// Pause before another attempt when evener lacks a descriptor or memory.
@@ -183,14 +183,11 @@ fn relay_both_ways(
         threads::set_name(&name);
         let _abort_on_panic = AbortOnPanic(&shared);
         match shared.backend() {
-            Some(backend) => {
-                let to = &shared.client;
-                one_way(&shared, backend, to, &shared.bytes_out, server_failed)
-            }
+            Some(backend) => one_way(&shared, backend, Direction::ToClient),
             None => Ended::Finished,
         }
     });
-    let to_backend = one_way(live, &live.client, backend, &live.bytes_in, client_failed);
+    let to_backend = one_way(live, backend, Direction::ToBackend);
     let Ok(to_client) = returning.join() else {
         return EndReason::Internal;
     };
@@ -215,22 +212,52 @@ fn relay_both_ways(
     }
 }
 
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy)]
+enum Direction {
+    ToBackend,
+    ToClient,
+}
+
 /// One direction, to its end. A source that failed is passed on as a reset of the sink, as soon as
-/// the sink has what came before; that also ends the other direction. `source_failed` says which of
-/// the two sides `from` is.
-fn one_way(
-    live: &Live,
-    from: &Peer,
-    to: &Peer,
-    moved: &Progress,
-    source_failed: fn(Failure) -> EndReason,
-) -> Ended {
+/// the sink has what came before; that also ends the other direction.
+fn one_way(live: &Live, backend: &Peer, direction: Direction) -> Ended {
+    let client = &live.client;
+    type Reason = fn(Failure) -> EndReason;
+    let (from, to, moved, source_failed, sink_failed): (_, _, _, Reason, Reason) = match direction {
+        Direction::ToBackend => (
+            client,
+            backend,
+            &live.bytes_in,
+            client_failed,
+            server_failed,
+        ),
+        Direction::ToClient => (
+            backend,
+            client,
+            &live.bytes_out,
+            server_failed,
+            client_failed,
+        ),
+    };
     let ended = relay::copy(from, to, moved);
     live.half_closed.raise();
-    if let Ended::SourceFailed(failure) = ended {
-        live.set_cause(source_failed(failure));
-        abort::wait_until_delivered(&to.stream);
-        abort::reset(&to.stream);
+    match ended {
+        Ended::SourceFailed(failure) => {
+            live.set_cause(source_failed(failure));
+            abort::wait_until_delivered(&to.stream);
+            abort::reset(&to.stream);
+        }
+        // The sink lives, and evener could not write to it (no buffers, for example). What it got is
+        // not the whole stream, and nothing but a reset tells it so, nor wakes the other direction.
+        Ended::SinkFailed(failure)
+            if !to.fin_sent.is_raised() && abort::is_connected(&to.stream) =>
+        {
+            live.set_cause(sink_failed(failure));
+            abort::reset(&to.stream);
+        }
+        // A sink that is gone is found by the other direction, after what it had sent.
+        Ended::SinkFailed(_) | Ended::Finished => {}
     }
     ended
 }
@@ -324,5 +351,27 @@ impl Drop for AbortOnPanic<'_> {
             self.0.set_cause(EndReason::Internal);
             self.0.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::connect::tests::pair;
+    use std::io::Write;
+
+    #[test]
+    fn a_sink_that_lives_and_cannot_be_written_to_is_reset() {
+        let (client, mut client_peer) = pair();
+        let (backend, _backend_peer) = pair();
+        let live = Live::new(1, client);
+        let backend = live.attach(backend);
+        // Every write fails from here on, though the connection is there.
+        backend.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        client_peer.write_all(b"on the way").unwrap();
+        let ended = one_way(&live, backend, Direction::ToBackend);
+        assert!(matches!(ended, Ended::SinkFailed(_)), "{ended:?}");
+        assert!(!abort::is_connected(&backend.stream));
+        assert!(live.cause().is_some());
     }
 }

@@ -14,6 +14,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use support::{
     Baseline, BlackHole, End, Evener, RefusingPort, Server, connect, eventually, is_reset,
     read_to_end_with_deadline, read_until_end, reset, try_connect,
@@ -492,4 +493,27 @@ fn two_small_writes_are_not_held_back() {
     });
     drop((client, backend));
     rig.ended("normal --");
+}
+
+/// The process is stopped for longer than the idle timeout, and the client is not.
+#[test]
+fn a_stop_of_the_process_is_not_silence_of_the_client() {
+    let rig = Rig::with_timeouts("idle: 600ms");
+    let sessions: Vec<_> = (0..20).map(|_| rig.session()).collect();
+    rig.evener.signal(Signal::STOP);
+    let resume_at = Instant::now() + Duration::from_millis(1500);
+    let mut sent = 0;
+    while Instant::now() < resume_at {
+        for (client, _) in &sessions {
+            (&mut &*client).write_all(b".").unwrap();
+        }
+        sent += 1;
+        thread::sleep(Duration::from_millis(100));
+    }
+    rig.evener.signal(Signal::CONT);
+    for (client, backend) in &sessions {
+        half_close(client);
+        assert_eq!(read_to_end_with_deadline(backend).unwrap().len(), sent);
+    }
+    assert_eq!(rig.evener.lines_with(" ended: idle_timeout ").len(), 0);
 }

@@ -138,11 +138,6 @@ impl Event {
         match self {
             Event::Panicked { .. } | Event::Stuck { .. } => LogLevel::Error,
             Event::SessionEnded(record) => record.reason.level(),
-            Event::HealthChanged(HealthChange {
-                up: false,
-                up_count: 0,
-                ..
-            }) => LogLevel::Error,
             Event::HealthChanged(HealthChange { up: false, .. })
             | Event::AcceptFailed { .. }
             | Event::ThreadRefused { .. }

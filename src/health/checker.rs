@@ -266,7 +266,8 @@ impl Checker {
         let (good, reason) = match outcome {
             Outcome::Good => (true, "connected".to_owned()),
             Outcome::Bad(reason) => (false, reason),
-            Outcome::NotAsked(error) => {
+            Outcome::NoLocalPort(reason) if !self.is_up(place) => (false, reason),
+            Outcome::NotAsked(error) | Outcome::NoLocalPort(error) => {
                 self.report_shortage(Event::SocketRefused {
                     by: WHO.into(),
                     error,
@@ -296,6 +297,12 @@ impl Checker {
         Some((place, transition, reason))
     }
 
+    fn is_up(&self, place: usize) -> bool {
+        self.targets
+            .get(place)
+            .is_some_and(|target| target.machine.health() == Health::Up)
+    }
+
     fn report(&self, place: usize, transition: Transition, reason: String) {
         let Some(target) = self.targets.get(place) else {
             return;
@@ -319,5 +326,52 @@ impl Checker {
             self.short = true;
             self.log.send(shortage);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, BackendAddress};
+    use crate::policy::health::AdminState;
+
+    #[test]
+    fn local_ports_that_ran_out_take_no_backend_down() {
+        let address = ([127, 0, 0, 1], 9).into();
+        let check = HealthCheck {
+            fall: 1,
+            ..HealthCheck::default()
+        };
+        let of_config = config::Pool::new(
+            "web",
+            vec![config::Backend::new(BackendAddress::Ip(address))],
+        );
+        let backend = Arc::new(Backend::new(
+            "a",
+            address,
+            1,
+            AdminState::Ready,
+            Health::Starting,
+        ));
+        let pool = Arc::new(Pool::new(&of_config, vec![Arc::clone(&backend)], 1));
+        let (log, log_thread) = Log::start(&config::Log::default(), io::sink()).unwrap();
+        let mut checker = Checker::new(
+            vec![Target::new(pool, backend, check)],
+            Threads::default(),
+            log,
+            1,
+            crossbeam_channel::bounded(0).0,
+        )
+        .unwrap();
+        let mut health_after = |outcome| {
+            checker.observe(0, outcome);
+            checker.targets[0].machine.health()
+        };
+        assert_eq!(health_after(Outcome::Good), Health::Up);
+        let no_port = || Outcome::NoLocalPort("no port left".to_owned());
+        assert_eq!(health_after(no_port()), Health::Up);
+        assert_eq!(health_after(Outcome::Bad(String::new())), Health::Down);
+        assert_eq!(health_after(no_port()), Health::Down);
+        log_thread.finish();
     }
 }

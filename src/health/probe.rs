@@ -1,6 +1,6 @@
 //! One probe: one attempt to find out whether a backend answers.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -15,6 +15,9 @@ pub(super) enum Outcome {
     Good,
     /// It does not, for this reason.
     Bad(String),
+    /// No local port is left towards it, which says nothing of a backend that is up. (Of one that
+    /// never was it may say that this machine has no address of that family.)
+    NoLocalPort(String),
     /// evener lacked something to ask with; nothing is known of the backend.
     NotAsked(String),
 }
@@ -39,6 +42,9 @@ pub(super) fn run(
             end_quietly(&stream, asker);
         }
         Err(ConnectError::Resources(error)) => report(Outcome::NotAsked(error.to_string())),
+        Err(ConnectError::Failed(error)) if error.kind() == ErrorKind::AddrNotAvailable => {
+            report(Outcome::NoLocalPort(error.to_string()));
+        }
         Err(error) => report(Outcome::Bad(error.to_string())),
     }
 }

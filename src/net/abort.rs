@@ -23,12 +23,15 @@ pub fn reset(stream: &TcpStream) {
     const TRIES: u32 = 20;
     for _ in 0..TRIES {
         match rustix::net::connect_unspec(stream) {
-            Err(Errno::BUSY) => {
+            Ok(()) => return,
+            Err(errno) => {
                 finish(stream);
+                // Any other error says that there is no connection any more, which is what was wanted.
+                if errno != Errno::BUSY {
+                    return;
+                }
                 thread::sleep(Duration::from_millis(1));
             }
-            // Any other error says that there is no connection any more, which is what was wanted.
-            _ => return,
         }
     }
 }

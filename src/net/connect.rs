@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SocketFlags, SocketType, sockopt};
 
-use super::{family, set_stream_options};
+use super::{abort, family, set_stream_options};
 
 /// How long an attempt goes on for a client that sent a FIN and nothing before it. It has most
 /// likely left, but it may be a client that only listens (`nc -N host 13 </dev/null`), so an attempt
@@ -84,6 +84,8 @@ pub fn connect(
     // A port of this machine that nobody listens on may be chosen as the local port of the very
     // attempt to reach it, and TCP then connects the socket to itself (RFC 9293, 3.5, figure 7).
     if stream.local_addr().ok() == Some(address) {
+        // Not closed in order: TIME_WAIT would keep the backend from its own port for a minute.
+        abort::reset(&stream);
         return Err(ConnectError::Refused);
     }
     Ok(stream)
@@ -173,7 +175,6 @@ fn poll_within(descriptors: &mut [PollFd<'_>], timeout: Duration) -> rustix::io:
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::net::abort;
     use crate::net::listener::{Bound, accept};
     use rustix::net::AddressFamily;
     use std::io::Write;

@@ -102,13 +102,20 @@ pub fn copy(from: &Peer, to: &Peer, moved: &Progress) -> Ended {
     }
 }
 
+/// Was the reset preceded by a FIN? The stream is whole then, and the reset says only that the peer
+/// takes nothing more. Linux leaves EPIPE for a reset after a FIN, ECONNRESET for one without; when
+/// the other thread has taken the error already, nobody knows, and it counts as a reset.
+fn ended_before_reset(stream: &TcpStream) -> bool {
+    matches!(stream.take_error(), Ok(Some(error)) if error.kind() == ErrorKind::BrokenPipe)
+}
+
 /// A read returned 0: tells a FIN from a reset that the other thread has noticed first, and passes
 /// a FIN on.
 fn pass_on_end(from: &Peer, to: &Peer) -> Ended {
     // In this order: a connection that is gone in order had our FIN raised before. The other way
     // round, the other thread could send our FIN between the two questions.
     let is_gone = !abort::is_connected(&from.stream);
-    if is_gone && !from.fin_sent.is_raised() {
+    if is_gone && !from.fin_sent.is_raised() && !ended_before_reset(&from.stream) {
         return Ended::SourceFailed(Failure::Reset);
     }
     if to.fin_sent.raise() {
@@ -254,5 +261,24 @@ mod tests {
         rig.backend.read_to_string(&mut received).unwrap();
         assert_eq!(received, "AB!CD");
         rig.client.flush().unwrap();
+    }
+
+    #[test]
+    fn a_reset_after_a_fin_leaves_the_stream_before_it_whole() {
+        let (from, mut sender) = pair();
+        let (to, mut receiver) = pair();
+        sender.write_all(b"all of it").unwrap();
+        sender.shutdown(Shutdown::Write).unwrap();
+        // The FIN is acknowledged, so the reset comes after it.
+        abort::wait_until_delivered(&sender);
+        abort::reset(&sender);
+        while abort::is_connected(&from) {
+            std::thread::yield_now();
+        }
+        let (from, to) = (Peer::new(from), Peer::new(to));
+        assert_eq!(copy(&from, &to, &Progress::default()), Ended::Finished);
+        let mut received = String::new();
+        receiver.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "all of it");
     }
 }

@@ -37,6 +37,12 @@ impl Watch {
         }
     }
 
+    /// Counts the silence from `now` on, since nobody could have heard anything before.
+    pub fn start_over(&mut self, now: Duration) {
+        self.acknowledged = None;
+        self.since = now;
+    }
+
     /// Looks at the session at `now`: `moved` bytes were copied so far. True: silent for `timeout`.
     /// `outstanding` is called only when nothing was copied for that long.
     pub fn is_silent(
