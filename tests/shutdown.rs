@@ -238,10 +238,8 @@ fn a_session_that_still_connects_does_not_hold_up_the_end() {
     let evener = in_front_of(hole.address(), "drain_timeout: 500ms");
     let client = connect(evener.address(0));
     eventually("the session", || {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", evener.pid())).ok()?;
-        tasks
-            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
-            .find(|name| name.starts_with("c1>"))
+        let mut names = evener.thread_names().into_iter();
+        names.find(|name| name.starts_with("c1>"))
     });
     let begin = Instant::now();
     terminate(&evener);

@@ -63,17 +63,10 @@ impl Rig {
     }
 }
 
+/// A config without health checks over these backends, with one more line for the pool.
 fn config(backends: &[SocketAddr], pool: &str, timeouts: &str) -> String {
-    let backends: Vec<String> = backends
-        .iter()
-        .map(|backend| format!("\"{backend}\""))
-        .collect();
-    format!(
-        "listeners:\n  - {{ name: in, bind: \"127.0.0.1:0\", pool: p }}\n\
-         pools:\n  - name: p\n    health_check: off\n    backends: [{}]\n{pool}\
-         timeouts: {{ {timeouts} }}\n",
-        backends.join(", ")
-    )
+    let timeouts = format!("timeouts: {{ {timeouts} }}");
+    support::config(backends, &["health_check: off", pool], &[&timeouts])
 }
 
 /// Bytes that are not all alike, so that a lost, doubled or moved piece shows.
@@ -381,24 +374,17 @@ fn a_client_that_leaves_while_evener_connects_is_given_up_at_once() {
         let evener = Evener::start(&config(&[hole.address()], "", "connect: 1h"));
         let baseline = evener.baseline();
         let client = connect(evener.address(0));
-        let name = format!(">{}", hole.address());
+        let port = format!(":{}", hole.address().port());
         eventually("a thread that connects", || {
-            thread_named(&evener, &name[name.len() - 5..])
+            let names = evener.thread_names();
+            let connects = |name: &String| name.starts_with('c') && name.ends_with(&port);
+            names.iter().any(connects).then_some(())
         });
         leave(client);
         let line = evener.wait_log(" ended: ");
         assert!(line.contains("client_closed_while_connecting CC"), "{line}");
         evener.check_invariants(&baseline);
     }
-}
-
-/// Is there a thread whose name ends so?
-fn thread_named(evener: &Evener, end: &str) -> Option<()> {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", evener.pid())).unwrap();
-    tasks
-        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
-        .any(|name| name.starts_with('c') && name.trim_end().ends_with(end))
-        .then_some(())
 }
 
 #[test]
@@ -440,7 +426,7 @@ fn a_black_hole_costs_one_connect_timeout_and_no_client() {
 fn with_no_backend_left_a_client_gets_what_when_down_says() {
     for (when_down, end) in [("reset", End::Reset), ("close", End::Fin)] {
         let dead = RefusingPort::new();
-        let pool = format!("    when_down: {when_down}\n");
+        let pool = format!("when_down: {when_down}");
         let evener = Evener::start(&config(&[dead.address()], &pool, "connect: 5s"));
         let baseline = evener.baseline();
         // The reset may come while the client is still connecting.

@@ -26,8 +26,9 @@ use crate::policy::{schedule, splitmix};
 use crate::pool::{Backend, Condition, Pool};
 use crate::threads::{self, Threads};
 
-/// Pause before a probe that could not be made for lack of a thread or descriptor is tried again.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(200);
+/// Pause before another probe where one found nothing out: it lacked a thread or a descriptor, or
+/// panicked.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// What the log calls this thread when it lacks something.
 const WHO: &str = "the health check";
@@ -92,7 +93,7 @@ impl Reporter {
 impl Drop for Reporter {
     fn drop(&mut self) {
         if !self.has_found {
-            self.found(Outcome::NotAsked("the probe broke off".to_owned()));
+            self.found(Outcome::BrokenOff);
         }
         let _ = self.news.send(News::Ended);
     }
@@ -202,7 +203,7 @@ impl Checker {
                         by: WHO.into(),
                         error: error.to_string(),
                     });
-                    return Some(Instant::now() + SHORTAGE_PAUSE);
+                    return Some(Instant::now() + RETRY_PAUSE);
                 }
             }
         }
@@ -272,7 +273,11 @@ impl Checker {
                     by: WHO.into(),
                     error,
                 });
-                self.waiting.push(Reverse((now + SHORTAGE_PAUSE, place)));
+                self.waiting.push(Reverse((now + RETRY_PAUSE, place)));
+                return None;
+            }
+            Outcome::BrokenOff => {
+                self.waiting.push(Reverse((now + RETRY_PAUSE, place)));
                 return None;
             }
         };

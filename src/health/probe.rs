@@ -20,6 +20,8 @@ pub(super) enum Outcome {
     NoLocalPort(String),
     /// evener lacked something to ask with; nothing is known of the backend.
     NotAsked(String),
+    /// The probe panicked, which the log has by then; nothing is known of the backend.
+    BrokenOff,
 }
 
 /// How long the quiet end of a probe waits for the backend's own end.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -266,6 +266,16 @@ impl Process {
         let ticks = fields.split_whitespace().skip(11).take(2);
         let ticks: u64 = ticks.map(|field| field.parse::<u64>().unwrap()).sum();
         Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
+    }
+
+    /// The names of its threads now, as `ps -L` shows them.
+    pub fn thread_names(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        // A thread that ends while we look is one less.
+        let name = |task: io::Result<fs::DirEntry>| fs::read_to_string(task?.path().join("comm"));
+        tasks
+            .filter_map(|task| Some(name(task).ok()?.trim_end().to_string()))
+            .collect()
     }
 
     /// Is it still running?
