@@ -1,6 +1,8 @@
 //! `evener`: parse the arguments, start, wait for signals, exit code. No logic.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use crossbeam_channel::Receiver;
@@ -59,7 +61,7 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&[format!("error: can't wait for signals: {error}")]),
     };
-    let (log, log_thread) = match Log::start(&config.log, io::stdout()) {
+    let (log, log_thread) = match stdout().and_then(|sink| Log::start(&config.log, sink)) {
         Ok(log) => log,
         Err(error) => return fail(&[format!("error: {}", StartError::Thread(error))]),
     };
@@ -81,6 +83,11 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
     };
     log_thread.finish();
     code
+}
+
+/// Standard output without the buffer of std, which the log has no use for.
+fn stdout() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
 /// A message for each SIGINT or SIGTERM. SIGHUP means "reload" to whoever sends it to a service, which

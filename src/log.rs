@@ -4,9 +4,9 @@
 //! channel is full, because whoever reads the log has stopped, the event is dropped and counted,
 //! and the count is the first thing written when the reader comes back. Traffic comes first.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -56,7 +56,7 @@ pub struct LogThread {
 }
 
 impl Log {
-    /// Starts the log thread, writing to `sink`.
+    /// Starts the log thread, writing to `sink`, which should not buffer: lines are collected here.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl Log {
             && (self.connections
                 || !matches!(event, Event::SessionEnded(_) | Event::SessionStarted { .. }));
         if wanted && !self.offer(event) {
-            self.dropped.increment();
+            self.dropped.add(1);
         }
     }
 
@@ -149,6 +149,9 @@ impl LogThread {
     }
 }
 
+/// Pause before a sink that can take nothing now is asked again.
+const SINK_PAUSE: Duration = Duration::from_millis(5);
+
 /// What the log thread owns.
 struct Writer<W> {
     received: Receiver<Message>,
@@ -194,12 +197,21 @@ impl<W: Write> Writer<W> {
         self.batch.push(b'\n');
     }
 
+    /// Writes the batch, or counts the lines of it that were lost: a sink that is gone
+    /// (`evener | head`) must not end the balancer.
     fn write_batch(&mut self) {
-        // A sink that is gone (`evener | head`) must not end the balancer: what it doesn't take is lost.
-        let _ = self
-            .sink
-            .write_all(&self.batch)
-            .and_then(|()| self.sink.flush());
+        let mut rest = self.batch.as_slice();
+        while !rest.is_empty() {
+            match self.sink.write(rest) {
+                Ok(bytes) if bytes > 0 => rest = rest.get(bytes..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Another program has made the terminal or pipe that it shares with evener non-blocking.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(SINK_PAUSE),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        let lost = rest.iter().filter(|byte| **byte == b'\n').count();
+        self.dropped.add(lost as u64);
         self.batch.clear();
     }
 }
@@ -360,6 +372,51 @@ mod tests {
         log.send(Event::Stopped);
         drop(log);
         thread.finish();
+    }
+
+    /// A sink that takes a few bytes at a time, now and then none, and fails for good after a while.
+    struct Poor {
+        calls: usize,
+        taken: Sink,
+    }
+
+    impl Write for Poor {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.calls += 1;
+            match self.calls {
+                1..=9 if self.calls.is_multiple_of(3) => Err(ErrorKind::WouldBlock.into()),
+                1..=9 => self.taken.write(&bytes[..bytes.len().min(7)]),
+                _ => Err(ErrorKind::BrokenPipe.into()),
+            }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_poor_sink_gets_every_byte_that_it_takes_and_the_rest_is_counted() {
+        let taken = Sink::default();
+        let sink = Poor {
+            calls: 0,
+            taken: taken.clone(),
+        };
+        let (log, thread) = Log::start(&config(LogFormat::Text), sink).unwrap();
+        let dropped = Arc::clone(&log.dropped);
+        log.send(Event::Listening {
+            address: ":8080".into(),
+        });
+        log.send(Event::Stopped);
+        thread.finish();
+        assert!(
+            taken
+                .text()
+                .starts_with("Load Balancer started on :8080\n20"),
+            "{}",
+            taken.text()
+        );
+        assert_eq!(taken.text().len(), 6 * 7, "six calls took seven bytes each");
+        assert!(dropped.get() > 0);
     }
 
     #[test]

@@ -24,6 +24,12 @@ const THREADS_RESERVED: u64 = 32 + PROBES_AT_ONCE;
 /// Memory maps kept free for the allocator, on top of those of the reserved threads.
 const MAPS_RESERVED: u64 = 256;
 
+/// Address space of one session, bytes: two stacks of 64 KiB, two buffers of 64 KiB, two signal
+/// stacks, the allocator's rounding.
+const ADDRESS_SPACE_PER_SESSION: u64 = 512 * 1024;
+/// Address space kept free for what grows without being a session, bytes.
+const ADDRESS_SPACE_RESERVED: u64 = 256 * 1024 * 1024;
+
 /// How many probes run at once at most; see [`crate::health`].
 pub const PROBES_AT_ONCE: u64 = 96;
 
@@ -42,6 +48,8 @@ pub struct Allowed {
     pub user_threads: Option<u64>,
     /// Threads of the control group (pids.max, the tightest up the tree).
     pub cgroup_threads: Option<u64>,
+    /// Bytes of address space (RLIMIT_AS).
+    pub address_space: Option<u64>,
 }
 
 /// What is taken of that before the first session.
@@ -53,6 +61,8 @@ pub struct Taken {
     pub threads: u64,
     /// Threads of the control group that is the tightest.
     pub cgroup_threads: u64,
+    /// Bytes of address space, with what the allocator sets aside for threads to come.
+    pub address_space: u64,
 }
 
 /// How many sessions, and what stands in the way of more.
@@ -79,6 +89,8 @@ pub enum Bound {
     UserThreads,
     /// pids.max of the control group.
     CgroupThreads,
+    /// RLIMIT_AS.
+    AddressSpace,
 }
 
 impl Bound {
@@ -91,6 +103,7 @@ impl Bound {
             Bound::ThreadsMax => "kernel.threads-max",
             Bound::UserThreads => "RLIMIT_NPROC",
             Bound::CgroupThreads => "cgroup pids.max",
+            Bound::AddressSpace => "RLIMIT_AS",
         }
     }
 
@@ -103,6 +116,7 @@ impl Bound {
             Bound::ThreadsMax => "sysctl -w kernel.threads-max=200000",
             Bound::UserThreads => "ulimit -u, or LimitNPROC= in the unit file",
             Bound::CgroupThreads => "TasksMax= in the unit file, or the container's pids limit",
+            Bound::AddressSpace => "ulimit -v, or LimitAS= in the unit file",
         }
     }
 }
@@ -142,6 +156,10 @@ pub fn ceiling(allowed: &Allowed, taken: &Taken) -> Ceiling {
     // How many threads the user has elsewhere is not to be had; the reserve is for them, too.
     let of_user = |limit| by_threads(limit, 0);
     let of_cgroup = |limit| by_threads(limit, taken.cgroup_threads);
+    let by_address_space = |limit: u64| {
+        let taken = taken.address_space + ADDRESS_SPACE_RESERVED;
+        limit.saturating_sub(taken) / ADDRESS_SPACE_PER_SESSION
+    };
     let room = |bound, limit: Option<u64>, sessions: &dyn Fn(u64) -> u64| {
         limit.map(|limit| (sessions(limit), bound, limit))
     };
@@ -152,6 +170,11 @@ pub fn ceiling(allowed: &Allowed, taken: &Taken) -> Ceiling {
         room(Bound::ThreadsMax, allowed.threads_max, &of_system),
         room(Bound::UserThreads, allowed.user_threads, &of_user),
         room(Bound::CgroupThreads, allowed.cgroup_threads, &of_cgroup),
+        room(
+            Bound::AddressSpace,
+            allowed.address_space,
+            &by_address_space,
+        ),
     ]
     .into_iter()
     .flatten()
@@ -210,6 +233,7 @@ impl Capacity {
         let allowed = Allowed {
             descriptors: now.descriptors,
             user_threads: now.user_threads,
+            address_space: now.address_space,
             maps: now.maps.or(start.maps),
             pid_max: now.pid_max.or(start.pid_max),
             threads_max: now.threads_max.or(start.threads_max),
@@ -232,11 +256,13 @@ mod tests {
         threads_max: Some(190_000),
         user_threads: None,
         cgroup_threads: None,
+        address_space: None,
     };
     const TAKEN: Taken = Taken {
         maps: 80,
         threads: 200,
         cgroup_threads: 15,
+        address_space: 200 << 20,
     };
 
     #[test]
@@ -317,6 +343,14 @@ mod tests {
                 },
                 Bound::CgroupThreads,
                 2386,
+            ),
+            (
+                Allowed {
+                    address_space: Some(1 << 30),
+                    ..STOCK
+                },
+                Bound::AddressSpace,
+                1136,
             ),
         ];
         for (allowed, bound, sessions) in cases {

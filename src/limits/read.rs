@@ -35,6 +35,7 @@ pub(super) fn allowed() -> Allowed {
             getrlimit(Resource::Nproc).current
         },
         cgroup_threads: cgroup_pids().map(|(limit, _)| limit),
+        address_space: getrlimit(Resource::As).current,
     }
 }
 
@@ -45,6 +46,30 @@ pub(super) fn taken() -> Taken {
         maps: maps.map_or(0, |maps| maps.lines().count() as u64),
         threads: threads_of_system(),
         cgroup_threads: cgroup_pids().map_or(0, |(_, taken)| taken),
+        address_space: address_space() + allocator_reserve(),
+    }
+}
+
+/// The size of this process, bytes.
+fn address_space() -> u64 {
+    let size = || {
+        let status = fs::read_to_string("/proc/self/status").ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmSize:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    size().unwrap_or(0) * 1024
+}
+
+/// glibc gives threads up to eight arenas for each processor, and takes 128 MiB of addresses for a
+/// moment to lay out one of 64 (malloc(3), M_ARENA_MAX). musl has none.
+fn allocator_reserve() -> u64 {
+    if cfg!(target_env = "gnu") {
+        let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+        8 * processors * (64 << 20) + (64 << 20)
+    } else {
+        0
     }
 }
 

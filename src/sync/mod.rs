@@ -70,7 +70,12 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// One more.
     pub fn increment(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.add(1);
+    }
+
+    /// So many more.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Relaxed);
     }
 
     /// How many so far.
