@@ -1,0 +1,112 @@
+//! The log thread's own part: events to lines, lines to the sink.
+
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::Receiver;
+use serde_json::Value;
+
+use super::Message;
+use crate::config::LogFormat;
+use crate::events::Event;
+use crate::sync::Counter;
+
+/// Lines are collected up to this size, then written with one system call.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Pause before a sink that can take nothing now is asked again.
+const SINK_PAUSE: Duration = Duration::from_millis(5);
+
+/// What the log thread owns.
+pub(super) struct Writer<W> {
+    pub(super) received: Receiver<Message>,
+    pub(super) dropped: Arc<Counter>,
+    pub(super) format: LogFormat,
+    pub(super) sink: W,
+    pub(super) batch: Vec<u8>,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes until it is told that this was all. Blocks in `recv` or in the sink's `write`.
+    pub(super) fn run(mut self) {
+        let mut next = self.received.recv();
+        while let Ok(Message::Event(time, event)) = next {
+            self.line(time, &event);
+            next = match self.received.try_recv() {
+                Ok(message) if self.batch.len() < BATCH_BYTES => Ok(message),
+                pending => {
+                    self.write_batch();
+                    self.report_dropped();
+                    pending.or_else(|_| self.received.recv())
+                }
+            };
+        }
+        self.write_batch();
+        self.report_dropped();
+    }
+
+    fn report_dropped(&mut self) {
+        let events = self.dropped.take();
+        if events > 0 {
+            self.line(SystemTime::now(), &Event::LogDropped { events });
+            self.write_batch();
+        }
+    }
+
+    fn line(&mut self, time: SystemTime, event: &Event) {
+        let line = match self.format {
+            LogFormat::Text => text(time, event),
+            LogFormat::Json => json(time, event),
+        };
+        self.batch.extend_from_slice(line.as_bytes());
+        self.batch.push(b'\n');
+    }
+
+    /// Writes the batch, or counts the lines of it that were lost: a sink that is gone
+    /// (`evener | head`) must not end the balancer.
+    fn write_batch(&mut self) {
+        let mut rest = self.batch.as_slice();
+        while !rest.is_empty() {
+            match self.sink.write(rest) {
+                Ok(bytes) if bytes > 0 => rest = rest.get(bytes..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Another program has made the terminal or pipe that it shares with evener non-blocking.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(SINK_PAUSE),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        let lost = rest.iter().filter(|byte| **byte == b'\n').count();
+        self.dropped.add(lost as u64);
+        self.batch.clear();
+    }
+}
+
+/// A line for people. Control characters can't come in: names are checked by the config, the rest
+/// is ours.
+fn text(time: SystemTime, event: &Event) -> String {
+    if event.is_banner() {
+        return event.to_string();
+    }
+    let level = event.level().word();
+    format!(
+        "{} {level:<5} {event}",
+        humantime::format_rfc3339_millis(time)
+    )
+}
+
+/// A line for programs: time, level, event and message, then the event's own fields.
+fn json(time: SystemTime, event: &Event) -> String {
+    let (name, fields) = event.fields();
+    let mut line = serde_json::json!({
+        "time": humantime::format_rfc3339_millis(time).to_string(),
+        "level": event.level().word(),
+        "event": name,
+        "message": event.to_string(),
+    });
+    if let (Value::Object(line), Value::Object(fields)) = (&mut line, fields) {
+        line.extend(fields);
+    }
+    line.to_string()
+}
