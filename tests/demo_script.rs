@@ -30,9 +30,9 @@ fn the_demo_tells_its_story() {
         eprintln!("skipped: scripts/demo needs bash and curl");
         return;
     }
-    let ports: Vec<String> = (0..4)
-        .map(|_| RefusingPort::new())
-        .collect::<Vec<_>>()
+    // Held to the end, so that no connection of another test gets one of them for its own end.
+    let held: Vec<RefusingPort> = (0..4).map(|_| RefusingPort::new()).collect();
+    let ports: Vec<String> = held
         .iter()
         .map(|free| free.address().port().to_string())
         .collect();
