@@ -145,10 +145,14 @@ fn split<'t>(text: &'t str, example_host: &str) -> Result<(&'t str, u16), Proble
     let port = match port.parse::<u16>() {
         Ok(number) if canonical && (port == "0" || !port.starts_with('0')) => number,
         _ => {
-            return Err(Problem::new(
-                what("has no valid port"),
-                "a port is a number from 1 to 65535",
-            ));
+            let help = match port.split_once('=') {
+                Some((port, weight)) => format!(
+                    "the weight stands beside the address: \
+                     {{ address: \"{host}:{port}\", weight: {weight} }}"
+                ),
+                None => "a port is a number from 1 to 65535".to_string(),
+            };
+            return Err(Problem::new(what("has no valid port"), help));
         }
     };
     if let Some(inside) = host
