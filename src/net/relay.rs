@@ -17,7 +17,8 @@
 //! ECONNRESET, and a read after that returns 0, which means FIN. Here two threads work on each
 //! socket, one reading and one writing, and if the writer notices the reset first, the reader
 //! sees 0. So a 0 is looked at twice: if the connection is gone altogether, and we had not sent our
-//! own FIN (after both FINs it is gone in order), it was a reset.
+//! own FIN (after both FINs it is gone in order), it was a reset. Unless a FIN had come before the
+//! reset: then the stream is whole, and the kernel says so by leaving another error.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
