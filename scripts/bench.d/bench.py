@@ -1,8 +1,8 @@
 """evener beside other balancers: which test runs when, for whom, and what is written where.
 
-`scripts/bench` installs and builds what this needs and calls it. For each test all balancers are
-started together; then, round by round and in an order that rotates, each is measured once. So the drift of
-the machine hits all of them alike, and medians can be compared.
+`scripts/bench` installs and builds what this needs and calls it. In each round of a test every balancer
+is measured once, in an order that rotates, so the drift of the machine hits all of them alike and
+medians can be compared. A balancer is started at its first run of a test and lives through its rounds.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def parse_arguments():
         help="evener binaries that take part; `tree` is this tree's; the first is judged and compared with the others",
     )
     for option in ("--tree", "--static", "--go-proxy"):
-        parser.add_argument(option, metavar="PATH", default="", help="set by scripts/bench")
+        parser.add_argument(option, default="", help=argparse.SUPPRESS)  # set by scripts/bench
     parser.add_argument("--no-install", action="store_true", help="never install anything")
     arguments = parser.parse_args()
     arguments.rounds = arguments.rounds or (3 if arguments.quick else 7)
@@ -114,10 +114,11 @@ class Bench:
     def participants(self, test, turn):
         """Who is measured in a round of a test, in the order of this round."""
         chosen = [peer for peer in self.peers if not (peer.kind == "direct" and test in WITHOUT_DIRECT)]
-        if self.arguments.quick and turn > 0 and test != "idle":
-            # It only shows what the generators can do; that needs no median when time is short.
+        if turn > 0 and test != "idle" and (self.arguments.quick or test.startswith("connections")):
+            # It only shows what the generators can do; that needs no median when time or ports are short.
             chosen = [peer for peer in chosen if peer.kind != "direct"]
-        if self.arguments.quick and test == "growth":
+        if test == "growth":
+            # The longest test, and the two designs that it is about: threads against events.
             chosen = [peer for peer in chosen if peer.kind in ("evener", "haproxy")]
         shift = turn % max(1, len(chosen))
         return chosen[shift:] + chosen[:shift]
@@ -126,8 +127,8 @@ class Bench:
         """Keeps the result of a run, or why there is none."""
         try:
             values = measured()
-        except (Failed, OSError) as error:
-            values = {"error": str(error)}
+        except (Failed, OSError, LookupError, ValueError) as error:
+            values = {"error": str(error) or repr(error)}
         run = {"test": test, "peer": peer.name, "round": turn, **values}
         self.runs.append(run)
         print(json.dumps(run), file=self.raw, flush=True)
@@ -227,7 +228,8 @@ def main():
             ports = Ports()
             backends = peers.Backends(children, ports)
             everybody = make_peers(arguments, (backends, children, ports))
-            plan = work.Plan(children, arguments.seconds, *((2, 10) if arguments.quick else (20, 65)))
+            plan = work.Plan(children, arguments.seconds, *((1, 10) if arguments.quick else (5, 65)))
+            print(json.dumps({"arguments": vars(arguments)}), file=raw)
             bench = Bench(arguments, plan, backends, everybody, raw)
             for test in sorted(arguments.tests, key=lambda test: test not in RUN_FIRST):
                 bench.run_test(test)

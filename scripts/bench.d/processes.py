@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 START_SECONDS_MAX = 5.0
+END_SECONDS_MAX = 2.0
 PORT_FIRST = 10_000
 
 
@@ -50,7 +51,16 @@ class Children:
         return child
 
     def end(self, child):
-        """Kills a process and its group, and waits for it. SIGKILL, because nothing here has anything to save."""
+        """Kills a process and its group, and waits for it, if that has not been done. SIGKILL, because nothing here has anything to save.
+
+        Only a process with workers (nginx) is asked first, so that it waits for them itself.
+        """
+        if child not in self.running:
+            return
+        if child.poll() is None and len(family(child.pid)) > 1:
+            child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=END_SECONDS_MAX)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         for pipe in (child.stdin, child.stdout):

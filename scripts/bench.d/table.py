@@ -2,6 +2,7 @@
 
 from statistics import median
 
+from measure import time_wait_max
 from metrics import METRICS
 
 # A rate this close to that without a balancer says more about the load generator than about balancers.
@@ -65,6 +66,8 @@ class Results:
         value, failures = self.median(metric, peer), self.failures(metric, peer)
         if value is None:
             return "failed" if failures else NOTHING
+        if value == 0 and peer == "direct":
+            return NOTHING
         return number(value) + (f" ({failures} failed)" if failures else "")
 
     def ratio(self, metric, kinds):
@@ -112,7 +115,8 @@ def verdict(results, metric, target):
     share = own / (other * target.factor)
     if share >= 1 if metric.larger_is_better else share <= 1:
         return "yes"
-    return f"**no**, {abs(1 - share):.0%} {'short' if metric.larger_is_better else 'over'}"
+    missed = abs(1 - share)
+    return f"**no**, {missed:.{0 if missed >= 0.1 else 1}%} {'short' if metric.larger_is_better else 'over'}"
 
 
 def table_lines(results, metrics):
@@ -149,9 +153,13 @@ def note_lines(results, metrics):
             f"- Other processes of this machine took {median(others):.0%} of the cores (median of all runs; at most"
             f" {others[-1]:.0%}); below 5 % is quiet."
         )
+    crowded = sum(run.get("time_wait_before", 0) > time_wait_max() for run in results.runs)
+    if crowded:
+        yield f"- {crowded} connection runs began with more than {time_wait_max():,} sockets in TIME_WAIT."
     bound = [metric.label for metric in metrics if results.generator_bound(metric)]
     if bound:
-        yield f"- Set by generator and backend (best balancer > {GENERATOR_BOUND} × direct): {'; '.join(bound)}."
+        yield f"- Set by load generator and backend (best balancer > {GENERATOR_BOUND} × direct): {'; '.join(bound)}."
+    yield "- HAProxy holds as many sessions as its maxconn says, the others as many as descriptors and memory maps allow."
     yield "- Latency of new connections leaves out the handshake (wrk); `resident` counts shared pages per process."
     failures = {(run["test"], run["peer"], run["error"]): None for run in results.runs if "error" in run}
     for test, peer, error in failures:

@@ -26,9 +26,12 @@ IDLE_SESSIONS = 1_000
 HOLD_SECONDS_MAX = 30
 REST_SECONDS = 2.0
 WARM_UP_ROUNDS = 10
-# Sockets in TIME_WAIT that an idle-session test may begin with: they would end during it, and free memory.
-TIME_WAIT_MAX_FOR_MEMORY = 500
-# The bulk transfers of the mixed test surround the small messages by this much on both sides.
+# Longer, and the sockets in TIME_WAIT of a few runs would fill the kernel's table of them.
+CONNECTIONS_SECONDS_MAX = 2
+# Sockets in TIME_WAIT that an idle-session test may begin with. They end during it and free memory, at
+# most a few hundred a second and 256 bytes each; the sessions that the test itself closes leave some, too.
+TIME_WAIT_MAX_FOR_MEMORY = 20_000
+# The bulk transfers of the mixed test begin so much earlier than the small messages, and end later.
 MIXED_LEAD_SECONDS = 0.3
 
 
@@ -97,9 +100,12 @@ def mixed(plan, peer):
     with measure.Meter(peer.pids(), plan.children) as meter:
         command = iperf3_command(peer.bulk, 4, bulk_seconds)
         transfers = plan.children.start(command, "iperf3", stdout=subprocess.PIPE)
-        time.sleep(MIXED_LEAD_SECONDS)
-        values = measure.parse_wrk(run(plan, wrk_command(peer.http, 8, plan.seconds, close=False), plan.seconds))
-        values |= measure.parse_iperf3(plan.children.finish(transfers, bulk_seconds + COMMAND_SECONDS_EXTRA))
+        try:
+            time.sleep(MIXED_LEAD_SECONDS)
+            values = measure.parse_wrk(run(plan, wrk_command(peer.http, 8, plan.seconds, close=False), plan.seconds))
+            values |= measure.parse_iperf3(plan.children.finish(transfers, bulk_seconds + COMMAND_SECONDS_EXTRA))
+        finally:
+            plan.children.end(transfers)
     return values | {"product": values["requests_s"] * values["gbit_s"], "context": meter.context}
 
 
@@ -110,9 +116,10 @@ def connections(plan, peer, clients):
     kernel answers that in some ten microseconds whether or not the balancer has accepted; the wait
     for the balancer to accept and to connect to a backend is part of the latency.
     """
+    seconds = min(plan.seconds, CONNECTIONS_SECONDS_MAX)
     waiting = measure.wait_time_wait(measure.time_wait_max(), plan.ports_seconds_max)
     with measure.SwitchCounter(peer.pids()) as counter, measure.Meter(peer.pids(), plan.children) as meter:
-        output = run(plan, wrk_command(peer.http, clients, plan.seconds, close=True), plan.seconds)
+        output = run(plan, wrk_command(peer.http, clients, seconds, close=True), seconds)
     values = measure.parse_wrk(output)
     return values | {
         "cpu_us": meter.cpu_s * 1e6 / values["requests"],
