@@ -1,5 +1,6 @@
 """From runs to the table: medians, ratios, whether a target is reached, Markdown."""
 
+from math import comb
 from statistics import median
 
 from measure import time_wait_max
@@ -20,6 +21,20 @@ def number(value):
         return f"{value:,.0f}"
     digits = 1 if value >= 9.995 else 2 if value >= 0.9995 else 3 if value >= 0.09995 else 4
     return f"{value:.{digits}f}"
+
+
+def median_range(values):
+    """Bounds between which the true median lies with 95 %: the k-th lowest and highest value, where k follows
+    from tossing a coin for each value (sign test). Fewer than six values allow no such k: lowest and highest.
+
+    >>> median_range([3, 1, 2]), median_range(range(1, 7)), median_range(range(1, 21))
+    ((1, 3), (1, 6), (6, 15))
+    """
+    ordered = sorted(values)
+    count, k, beyond = len(ordered), 0, 0.0
+    while (beyond := beyond + comb(count, k) / 2 ** (count - 1)) <= 0.05:
+        k += 1
+    return ordered[max(k - 1, 0)], ordered[count - max(k, 1)]
 
 
 class Results:
@@ -79,7 +94,10 @@ class Results:
         """The judged evener ÷ another, round by round: drift between rounds cancels out."""
         ours, theirs = self.of(metric, self.primary), self.of(metric, other)
         ratios = [ours[turn] / theirs[turn] for turn in ours.keys() & theirs.keys() if theirs[turn]]
-        return f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" if ratios else NOTHING
+        if not ratios:
+            return NOTHING
+        low, high = median_range(ratios)
+        return f"{median(ratios):.2f} ({low:.2f}–{high:.2f})"
 
     def busy(self, metric):
         """How busy the cores were in a test, and the judged evener's part of that time."""
@@ -123,7 +141,7 @@ def table_lines(results, metrics):
     """The Markdown table."""
     others = results.eveners[1:]
     names = [peer.name for peer in results.peers]
-    pairs = [f"{results.primary} ÷ {other}, by round (lowest–highest)" for other in others]
+    pairs = [f"{results.primary} ÷ {other}, by round (range)" for other in others]
     ours = results.primary or "evener"
     head = ["work", *names, f"{ours} ÷ haproxy", f"{ours} ÷ best", *pairs, "target", "reached", f"cores busy ({ours})"]
     yield f"| {' | '.join(head)} |"
@@ -146,6 +164,11 @@ def note_lines(results, metrics):
         "- Load generators, backends and balancer share the cores. Where they are all busy, a rate is set by the sum of"
         " what all of them and the kernel cost; CPU per unit of work is the balancer's own."
     )
+    if len(results.eveners) > 1:
+        yield (
+            "- Ratios by round are medians of the ratios within each round, with the range in which the true one lies"
+            " (95 %; all of them where rounds are fewer than 6). A range with 1.00 in it shows no difference."
+        )
     contexts = [run["context"] for run in results.runs if "context" in run]
     if contexts:
         others = sorted(context["others_share"] for context in contexts)
