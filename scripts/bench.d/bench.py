@@ -203,17 +203,9 @@ def head_line(arguments, everybody, date, seconds):
     )
 
 
-def interrupted(number, _):
-    """Turns a signal into the end of the program, so that every `finally` runs."""
-    raise SystemExit(128 + number)
-
-
 def main():
     """Runs the bench and writes the table."""
     arguments = parse_arguments()
-    ended_by = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in ended_by:
-        signal.signal(number, interrupted)
     _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     date = time.strftime("%Y-%m-%dT%H-%M-%S")
@@ -224,19 +216,16 @@ def main():
         open(results_directory / f"{date}.jsonl", "w") as raw,
         Children(scratch) as children,
     ):
-        try:
-            ports = Ports()
-            backends = peers.Backends(children, ports)
-            everybody = make_peers(arguments, (backends, children, ports))
-            plan = work.Plan(children, arguments.seconds, *((1, 10) if arguments.quick else (5, 65)))
-            print(json.dumps({"arguments": vars(arguments)}), file=raw)
-            bench = Bench(arguments, plan, backends, everybody, raw)
-            for test in sorted(arguments.tests, key=lambda test: test not in RUN_FIRST):
-                bench.run_test(test)
-        finally:
-            # From here on nothing may cut the cleaning up short.
-            for number in ended_by:
-                signal.signal(number, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, children.interrupt)
+        ports = Ports()
+        backends = peers.Backends(children, ports)
+        everybody = make_peers(arguments, (backends, children, ports))
+        plan = work.Plan(children, arguments.seconds, *((1, 10) if arguments.quick else (5, 65)))
+        print(json.dumps({"arguments": vars(arguments)}), file=raw)
+        bench = Bench(arguments, plan, backends, everybody, raw)
+        for test in sorted(arguments.tests, key=lambda test: test not in RUN_FIRST):
+            bench.run_test(test)
     head = head_line(arguments, everybody, date, time.monotonic() - bench.begun)
     text = table.report(table.Results(bench.runs, everybody), arguments.tests, head)
     (results_directory / "latest.md").write_text(text + "\n")

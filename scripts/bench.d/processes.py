@@ -33,33 +33,56 @@ class Children:
     def __init__(self, scratch):
         self.scratch = Path(scratch)
         self.running = []
+        self.undivided = 0
+        self.signal = None
+
+    def interrupt(self, number, _):
+        """A signal handler: raises SystemExit, so that every `finally` runs, but never between a fork and its note."""
+        self.signal = number
+        if not self.undivided:
+            raise SystemExit(128 + number)
+
+    @contextlib.contextmanager
+    def _undivided(self):
+        """Puts signals off until the end of the `with`."""
+        self.undivided += 1
+        try:
+            yield
+        finally:
+            self.undivided -= 1
+        if self.signal and not self.undivided:
+            raise SystemExit(128 + self.signal)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        # From here on nothing may cut the cleaning up short.
+        self.undivided += 1
         for child in list(self.running):
             self.end(child)
 
     def start(self, command, name, **pipes):
         """Starts a command; standard error goes to a file that `last_words` reads."""
-        with open(self.scratch / f"{name}.err", "wb") as errors:
-            pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL} | pipes
-            child = subprocess.Popen(command, stderr=errors, start_new_session=True, **pipes)
-        child.title = name
-        self.running.append(child)
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL} | pipes
+        with self._undivided():
+            with open(self.scratch / f"{name}.err", "wb") as errors:
+                child = subprocess.Popen(command, stderr=errors, start_new_session=True, **pipes)
+            child.title = name
+            self.running.append(child)
         return child
 
     def end(self, child):
-        """Kills a process and its group, and waits for it, if that has not been done. SIGKILL, because nothing here has anything to save.
+        """Kills a process and its group and waits for it, if that has not been done.
 
-        Only a process with workers (nginx) is asked first, so that it waits for them itself.
+        By SIGKILL, because nothing here has anything to save. Only a process with workers (nginx) is asked
+        first, so that it waits for them itself.
         """
         if child not in self.running:
             return
-        if child.poll() is None and len(family(child.pid)) > 1:
-            child.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
+            if child.poll() is None and len(family(child.pid)) > 1:
+                child.terminate()
                 child.wait(timeout=END_SECONDS_MAX)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
