@@ -21,7 +21,7 @@ import metrics
 import peers
 import table
 import work
-from processes import Children, Failed, Ports
+from processes import Children, Failed, Ports, the_only_bench
 
 ROOT = Path(__file__).resolve().parents[2]
 # A balancer that has held thousands of sessions keeps some of the memory, so these start afresh for each run.
@@ -165,7 +165,8 @@ class Bench:
         if test in ("mixed", "bulk-1", "bulk-8"):
             self.backends.bulk_server(peer.bulk_backend)
         try:
-            return function(self.plan, peer, *extra)
+            with the_only_bench():
+                return function(self.plan, peer, *extra)
         except Failed:
             self.backends.end_bulk_server(peer.bulk_backend)
             peer.stop()

@@ -5,11 +5,13 @@ nginx's workers end with their master, and nothing else on the machine is ever t
 """
 
 import contextlib
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -25,6 +27,25 @@ class Failed(Exception):
 def family(pid):
     """A process and its children (nginx: a master and its workers)."""
     return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
+@contextlib.contextmanager
+def the_only_bench():
+    """Waits until no other bench on this machine is in the middle of a run, and keeps them out of this one.
+
+    So benches of several work trees may run at once: they take turns, run by run.
+    """
+    try:
+        lock = os.open(Path(tempfile.gettempdir(), "evener-bench.lock"), os.O_CREAT | os.O_RDWR, 0o666)
+    except PermissionError:
+        # Another user's bench made it, with a stricter umask; then the runs may overlap.
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 class Children:

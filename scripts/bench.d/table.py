@@ -174,8 +174,13 @@ def note_lines(results, metrics):
         others = sorted(context["others_share"] for context in contexts)
         yield (
             f"- Other processes of this machine took {median(others):.0%} of the cores (median of all runs; at most"
-            f" {others[-1]:.0%}); below 5 % is quiet."
+            f" {others[-1]:.0%}); below 5 % is quiet"
+            + ("." if median(others) < 0.05 else ", so **this was not a quiet machine**.")
         )
+    yield (
+        "- With 1 or 2 clients the kernel's choice decides: answers that wake a sleeping core take several times as long"
+        " as those that stay on one, and which it is changes from run to run. Only many rounds say anything."
+    )
     crowded = sum(run.get("time_wait_before", 0) > time_wait_max() for run in results.runs)
     if crowded:
         yield f"- {crowded} connection runs began with more than {time_wait_max():,} sockets in TIME_WAIT."
