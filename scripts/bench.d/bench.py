@@ -3,6 +3,8 @@
 `scripts/bench` installs and builds what this needs and calls it. In each round of a test every balancer
 is measured once, in an order that rotates, so the drift of the machine hits all of them alike and
 medians can be compared. A balancer is started at its first run of a test and lives through its rounds.
+
+The pure parts have tests: python3 -m doctest scripts/bench.d/*.py
 """
 
 import argparse
