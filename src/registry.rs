@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::events::EndReason;
 use crate::net::abort;
-use crate::net::relay::Peer;
+use crate::net::end::Peer;
 use crate::sync::{Cause, Flag, Mutex, Progress};
 
 /// What a session shares between its two threads, the reaper and the shutdown.

@@ -37,7 +37,7 @@ const FLOORS: &[&[&str]] = &[
 const KNOWS_ONLY: &[(&str, &[&str])] = &[
     ("registry", &["events", "net", "sync"]),
     ("pool", &["config", "policy", "sync"]),
-    ("net", &["sync"]),
+    ("net", &["policy", "sync"]),
     ("dummy", &[]),
     ("limits", &[]),
     ("threads", &["sync"]),

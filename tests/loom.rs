@@ -24,11 +24,11 @@ use evener::policy::balance;
 use evener::policy::health::{AdminState, Health};
 use evener::pool::{Backend, Pool};
 use evener::sync::{
-    Active, Cause, Closed, Condvar, Counter, Flag, Gate, Handover, Mutex, Progress, Published,
-    Slot, Ticket, Woken,
+    Active, Allowance, Cause, Closed, Condvar, Counter, Flag, Gate, Handover, Mutex, Progress,
+    Published, Slot, Ticket, Woken,
 };
 use loom::model;
-use loom::sync::atomic::Ordering::Relaxed;
+use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use loom::thread::{self, JoinHandle};
 
@@ -585,6 +585,60 @@ fn gate_with_its_count_outside_the_lock_misses_the_wake_up() {
         gate.0.fetch_sub(1, Relaxed);
         gate.2.notify_all();
         enters.join().unwrap();
+    });
+}
+
+// Allowance: never more at once than there are places, and every place comes back.
+
+/// Three threads for one place. `take` says whether it got it.
+fn three_for_one_place<A: 'static>(allowance: &Arc<A>, take: fn(&A) -> bool, give_back: fn(&A)) {
+    let inside = Arc::new(Inside::default());
+    let shared = Arc::new((Arc::clone(allowance), inside));
+    each_of(3, &shared, move |shared| {
+        let (allowance, inside) = &**shared;
+        if take(allowance) {
+            inside.stay(1);
+            give_back(allowance);
+        }
+    });
+}
+
+#[test]
+fn allowance_is_never_exceeded() {
+    model(|| {
+        let shared = Arc::new((Arc::new(Allowance::new(1)), Inside::default()));
+        each_of(3, &shared, |shared| {
+            let (allowance, inside) = &**shared;
+            if let Some(allowed) = allowance.take() {
+                inside.stay(1);
+                drop(allowed);
+            }
+        });
+        assert_eq!(shared.0.left(), 1, "a place was lost");
+    });
+}
+
+#[test]
+fn allowance_taken_first_and_looked_at_then_is() {
+    loom_finds("above the limit", || {
+        let left = Arc::new(AtomicU32::new(1));
+        let take = |left: &AtomicU32| {
+            let before = left.fetch_sub(1, Acquire);
+            if before == 0 {
+                left.fetch_add(1, Relaxed);
+            }
+            before != 0
+        };
+        three_for_one_place(&left, take, |left| drop(left.fetch_add(1, Release)));
+    });
+}
+
+#[test]
+fn allowance_given_back_without_release_overlaps_the_next_one() {
+    loom_finds("above the limit", || {
+        let left = Arc::new(AtomicU32::new(1));
+        let take = |left: &AtomicU32| left.compare_exchange(1, 0, Acquire, Relaxed).is_ok();
+        three_for_one_place(&left, take, |left| drop(left.fetch_add(1, Relaxed)));
     });
 }
 

@@ -201,6 +201,7 @@ impl Raw {
             shutdown: Default::default(),
             log: Default::default(),
             limits: Default::default(),
+            performance: Default::default(),
         };
         match check(&config).into_iter().next() {
             Some((_, problem)) => Err(problem.into()),

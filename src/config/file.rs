@@ -5,7 +5,7 @@ use super::check::{Part, check};
 use super::error::{ConfigError, Problem, Spot, located, quoted};
 use super::pools::read_pool;
 use super::reader::{Map, Reading, text};
-use super::settings::{read_limits, read_log, read_shutdown, read_timeouts};
+use super::settings::{read_limits, read_log, read_performance, read_shutdown, read_timeouts};
 use super::value::{name, number, or_off};
 use super::yaml::{Node, Value, parse};
 use super::{Bind, Config, Listener, Pool};
@@ -103,6 +103,7 @@ fn read_config(root: &Node, reading: &mut Reading) -> Option<Config> {
         shutdown: read_shutdown(map.take("shutdown"), reading),
         log: read_log(map.take("log"), reading),
         limits: read_limits(map.take("limits"), reading),
+        performance: read_performance(map.take("performance"), reading),
     };
     map.finish(reading);
     if sections_there {

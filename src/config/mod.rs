@@ -31,6 +31,8 @@ pub use error::{ConfigError, Place};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::policy::bulk::Method;
+
 /// Everything that one run of evener is told, after validation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -46,6 +48,8 @@ pub struct Config {
     pub log: Log,
     /// What the process as a whole may hold.
     pub limits: Limits,
+    /// How bytes are moved and threads are run; for measuring, and for kernels that do it badly.
+    pub performance: Performance,
 }
 
 /// An address, or several, that clients connect to.
@@ -209,6 +213,25 @@ pub struct Limits {
     pub max_connections: Option<u32>,
 }
 
+/// How bytes are moved and threads are run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Performance {
+    /// How the two ways of a session are copied.
+    pub relay: Method,
+    /// How the kernel schedules evener's threads.
+    pub scheduler: Scheduler,
+}
+
+/// How the kernel schedules evener's threads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scheduler {
+    /// As a batch: a thread that wakes waits for its turn instead of interrupting the one that runs.
+    #[default]
+    Batch,
+    /// As the process was started.
+    Inherit,
+}
+
 // The words of the config for the closed sets above: what the reader takes and the printer writes.
 
 impl WhenDown {
@@ -250,6 +273,18 @@ impl LogLevel {
             LogLevel::Warn => "warn",
             LogLevel::Info => "info",
             LogLevel::Debug => "debug",
+        }
+    }
+}
+
+impl Scheduler {
+    const ALL: [Scheduler; 2] = [Scheduler::Batch, Scheduler::Inherit];
+
+    /// The word for it in configs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Scheduler::Batch => "batch",
+            Scheduler::Inherit => "inherit",
         }
     }
 }

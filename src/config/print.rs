@@ -51,7 +51,10 @@ fn write_config(out: &mut String, config: &Config) -> fmt::Result {
         out,
         "  max_connections: {}",
         number_or(config.limits.max_connections, "auto")
-    )
+    )?;
+    writeln!(out, "performance:")?;
+    writeln!(out, "  relay: {}", config.performance.relay.word())?;
+    writeln!(out, "  scheduler: {}", config.performance.scheduler.word())
 }
 
 fn write_listener(out: &mut String, listener: &Listener) -> fmt::Result {

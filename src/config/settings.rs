@@ -1,11 +1,12 @@
-//! The small sections of a config file: `timeouts`, `shutdown`, `log`, `limits`. Each may be left
-//! out, and each key in it.
+//! The small sections of a config file: `timeouts`, `shutdown`, `log`, `limits`, `performance`. Each
+//! may be left out, and each key in it.
 
 use super::defaults;
 use super::reader::{Map, Reading};
 use super::value::{boolean, duration, number, or_off, or_word, word};
 use super::yaml::Node;
-use super::{Limits, Log, LogFormat, LogLevel, Shutdown, Timeouts};
+use super::{Limits, Log, LogFormat, LogLevel, Performance, Scheduler, Shutdown, Timeouts};
+use crate::policy::bulk::Method;
 use std::time::Duration;
 
 pub(super) fn read_timeouts(node: Option<&Node>, reading: &mut Reading) -> Timeouts {
@@ -78,4 +79,29 @@ pub(super) fn read_limits(node: Option<&Node>, reading: &mut Reading) -> Limits 
     let max_connections = map.read(reading, "max_connections", None, limit);
     map.finish(reading);
     Limits { max_connections }
+}
+
+pub(super) fn read_performance(node: Option<&Node>, reading: &mut Reading) -> Performance {
+    let Some(mut map) = node.map(|node| Map::new(node, "performance", reading)) else {
+        return Default::default();
+    };
+    let default = Performance::default();
+    let performance = Performance {
+        relay: map.read(reading, "relay", default.relay, |text| {
+            word(
+                "relay",
+                text,
+                &Method::ALL.map(|method| (method.word(), method)),
+            )
+        }),
+        scheduler: map.read(reading, "scheduler", default.scheduler, |text| {
+            word(
+                "scheduler",
+                text,
+                &Scheduler::ALL.map(|scheduler| (scheduler.word(), scheduler)),
+            )
+        }),
+    };
+    map.finish(reading);
+    performance
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Probe;
 use crate::net::connect::{self, ConnectError};
+use crate::net::wait;
 
 /// What a probe found.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ fn end_quietly(stream: &TcpStream, asker: BorrowedFd<'_>) {
     let _ = stream.shutdown(Shutdown::Write);
     let mut scrap = [0; 512];
     let mut reader = stream;
-    while connect::wait_readable(
+    while wait::wait_readable(
         stream,
         asker,
         deadline.saturating_duration_since(Instant::now()),

@@ -12,6 +12,11 @@ use std::fmt;
 
 /// Descriptors of one session: the client's and the backend's.
 const DESCRIPTORS_PER_SESSION: u64 = 2;
+/// Descriptors of one pipe, its two ends.
+const DESCRIPTORS_PER_PIPE: u64 = 2;
+/// Pipes at once at most. An unprivileged user's first 1,024 are of full size
+/// (fs.pipe-user-pages-soft); a few are left to its other programs.
+const PIPES_MAX: u64 = 1000;
 /// Threads of one session, one for each direction.
 const THREADS_PER_SESSION: u64 = 2;
 /// Memory maps of one thread (seen in /proc/PID/maps with Rust 1.95, glibc and musl alike).
@@ -138,12 +143,21 @@ impl fmt::Display for Ceiling {
     }
 }
 
+/// How many pipes there may be at once, of so many descriptors. A sixteenth of them at most, so that
+/// bulk transfers never take a client's place.
+fn pipes(descriptors: Option<u64>) -> u64 {
+    descriptors.map_or(PIPES_MAX, |limit| {
+        (limit / 16 / DESCRIPTORS_PER_PIPE).min(PIPES_MAX)
+    })
+}
+
 /// Works out the ceiling. Pure: the readings come in.
 pub fn ceiling(allowed: &Allowed, taken: &Taken) -> Ceiling {
     let by_descriptors = |limit: u64| {
         // Of few descriptors, a part: reserving as many as ever would leave none.
         let reserved = DESCRIPTORS_RESERVED.min(limit / 4);
-        (limit - reserved) / DESCRIPTORS_PER_SESSION
+        let of_pipes = pipes(Some(limit)) * DESCRIPTORS_PER_PIPE;
+        (limit - reserved - of_pipes) / DESCRIPTORS_PER_SESSION
     };
     let by_maps = |limit: u64| {
         let reserved = MAPS_RESERVED + THREADS_RESERVED * MAPS_PER_THREAD;
@@ -218,6 +232,11 @@ impl Capacity {
     /// What the machine allowed at the start.
     pub fn ceiling_at_start(&self) -> Ceiling {
         ceiling(&self.at_start, &self.taken)
+    }
+
+    /// Pipes that relays may have at once, by the descriptors there were at the start.
+    pub fn pipes(&self) -> u32 {
+        u32::try_from(pipes(self.at_start.descriptors)).unwrap_or(u32::MAX)
     }
 
     /// Sessions allowed by the limits of this moment: somebody may have changed them (`prlimit`,
@@ -302,7 +321,7 @@ mod tests {
                     ..STOCK
                 },
                 Bound::Descriptors,
-                432,
+                400,
             ),
             (
                 Allowed {
@@ -310,7 +329,7 @@ mod tests {
                     ..STOCK
                 },
                 Bound::Descriptors,
-                24,
+                22,
             ),
             (
                 Allowed {

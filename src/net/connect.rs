@@ -6,10 +6,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SocketFlags, SocketType, sockopt};
 
+use super::wait::poll_within;
 use super::{abort, family, set_stream_options};
 
 /// How long an attempt goes on for a client that sent a FIN and nothing before it. It has most
@@ -139,24 +140,6 @@ fn wait(
     }
 }
 
-/// Waits for `pause`, or until `asker` is reset or hangs up; says whether it is still there.
-pub fn pause(asker: BorrowedFd<'_>, pause: Duration) -> bool {
-    let mut descriptors = [PollFd::from_borrowed_fd(asker, PollFlags::empty())];
-    let _ = poll_within(&mut descriptors, pause);
-    descriptors[0].revents().is_empty()
-}
-
-/// Waits until `stream` has something to read, its end included; false when `timeout` is over or
-/// `asker` hangs up before.
-pub fn wait_readable(stream: &TcpStream, asker: BorrowedFd<'_>, timeout: Duration) -> bool {
-    let mut descriptors = [
-        PollFd::new(stream, PollFlags::IN),
-        PollFd::from_borrowed_fd(asker, PollFlags::empty()),
-    ];
-    let _ = poll_within(&mut descriptors, timeout);
-    descriptors[1].revents().is_empty() && !descriptors[0].revents().is_empty()
-}
-
 /// Did the client send its FIN without any byte before it?
 fn fin_comes_first(client: BorrowedFd<'_>) -> bool {
     let mut byte = [0];
@@ -164,12 +147,6 @@ fn fin_comes_first(client: BorrowedFd<'_>) -> bool {
         net::recv(client, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT),
         Ok((0, _))
     )
-}
-
-/// Waits until something happens on one of the descriptors, or `timeout` is over. One that is longer
-/// than the kernel's type holds is as good as none.
-fn poll_within(descriptors: &mut [PollFd<'_>], timeout: Duration) -> rustix::io::Result<usize> {
-    poll(descriptors, Timespec::try_from(timeout).ok().as_ref())
 }
 
 #[cfg(test)]

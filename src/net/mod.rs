@@ -3,9 +3,12 @@
 
 pub mod abort;
 pub mod connect;
+pub mod end;
 pub mod listener;
 pub mod relay;
 pub mod resolve;
+pub mod splice;
+pub mod wait;
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;

@@ -1,285 +1,197 @@
 //! The relay: one direction of a session. A session runs it twice, on two threads, once each way.
 //!
 //! At its heart it is `io::copy` through a buffer: read what has come, write it on, until there is
-//! no more. What is around it makes the end of the stream mean the same on both sides:
+//! no more. [`Relay::run`] is that loop; how a direction ends, and how that is passed on, stands in
+//! [`super::end`].
 //!
-//! - A **FIN** from the source is passed on as a FIN to the sink, after every byte before it. The
-//!   other direction lives on: `tar | nc` half-closes and then waits for an answer.
-//! - A **reset** of the source is reported to the caller, after every byte that came before it has
-//!   been written on. The caller passes it on as a reset, so that the sink does not take a broken
-//!   stream for a finished one.
-//! - A sink that fails is reported too. What it had sent before it failed is the business of the
-//!   other direction, which will find the end of it.
-//!
-//! # The reset that looks like a FIN
-//!
-//! Linux keeps the error of a reset connection once: the first system call to notice gets
-//! ECONNRESET, and a read after that returns 0, which means FIN. Here two threads work on each
-//! socket, one reading and one writing, and if the writer notices the reset first, the reader
-//! sees 0. So a 0 is looked at twice: if the connection is gone altogether, and we had not sent our
-//! own FIN (after both FINs it is gone in order), it was a reset. Unless a FIN had come before the
-//! reset: then the stream is whole, and the kernel says so by leaving another error.
+//! Two things make it fast, each in a file of its own beside this one: a session that only asks and
+//! is answered is served by one thread ([`Relay::step`], for `session::opening`), and bytes that
+//! come in bulk are moved by the kernel without being copied ([`super::splice`]).
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
-use std::net::{Shutdown, TcpStream};
+use std::cell::RefCell;
+use std::ops::ControlFlow::{self, Break, Continue};
 
-use crate::net::abort;
-use crate::sync::{Flag, Progress};
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::end::{Ended, Peer, pass_on_end};
+use super::splice::{Filled, Pipes};
+use crate::policy::bulk::Bulk;
+use crate::sync::Progress;
 
 /// Bytes that are read at most at once. Larger moves more per system call; what a session does not
-/// fill is never touched, so it costs address space, not memory (`BufReader` does not zero it).
+/// fill is never touched, so it costs address space, not memory (nothing zeroes it).
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// One of the two connections of a session.
-#[derive(Debug)]
-pub struct Peer {
-    /// Read by one of the session's threads, written by the other, reset by whoever ends the session.
-    pub stream: TcpStream,
-    /// Raised just before our FIN is sent, by the thread that writes to the peer or by the reaper;
-    /// read by the thread that reads from it, after a read returned 0.
-    pub fin_sent: Flag,
+thread_local! {
+    /// The buffer of this thread, allocated with its first session and kept for the next ones, whose
+    /// first bytes then find it in the processor's cache. Empty between any two system calls but a
+    /// read and the write of what was read.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Peer {
-    /// A connection to which no FIN has been sent.
-    pub fn new(stream: TcpStream) -> Peer {
-        Peer {
-            stream,
-            fin_sent: Flag::default(),
+/// One direction of a session: where bytes come from, where they go, and the count of those that
+/// were written on.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    /// Where bytes come from.
+    pub from: &'a Peer,
+    /// Where they go.
+    pub to: &'a Peer,
+    /// Counts what was written on.
+    pub moved: &'a Progress,
+}
+
+/// What one [`Relay::step`] did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Bytes were moved.
+    Moved,
+    /// There was nothing to read yet.
+    Nothing,
+    /// The sink did not take all at once; [`Relay::run`] goes on with the rest.
+    Stuck,
+    /// The direction has ended.
+    Ended(Ended),
+}
+
+/// The state of one direction that outlives a step: bytes that were read and that the sink could
+/// not take at once. Nearly always none.
+#[derive(Debug, Default)]
+pub struct Relay {
+    rest: Vec<u8>,
+}
+
+impl Relay {
+    /// Moves what is there now, without blocking.
+    pub fn step(&mut self, line: Line<'_>) -> Step {
+        with_buffer(|buffer| {
+            match receive(line.from, buffer, RecvFlags::DONTWAIT) {
+                Ok(0) => return Step::Ended(pass_on_end(line.from, line.to)),
+                Ok(_) => {}
+                Err(Errno::AGAIN) => return Step::Nothing,
+                Err(errno) => return Step::Ended(Ended::SourceFailed(errno.into())),
+            }
+            let sent = match send_some(line.to, buffer, SendFlags::DONTWAIT) {
+                Ok(sent) => sent,
+                Err(Errno::AGAIN) => 0,
+                Err(errno) => return Step::Ended(Ended::SinkFailed(errno.into())),
+            };
+            line.moved.add(sent as u64);
+            match buffer.get(sent..) {
+                None | Some([]) => Step::Moved,
+                Some(rest) => {
+                    self.rest = rest.to_vec();
+                    Step::Stuck
+                }
+            }
+        })
+    }
+
+    /// Copies until either side ends.
+    pub fn run(self, line: Line<'_>, pipes: &Pipes) -> Ended {
+        if let Err(ended) = send_all(line, &self.rest) {
+            return ended;
+        }
+        drop(self);
+        let mut bulk = Bulk::new(pipes.method());
+        with_buffer(|buffer| {
+            loop {
+                let phase = if bulk.is_on() {
+                    splice(line, buffer, &mut bulk, pipes)
+                } else {
+                    copy(line, buffer, &mut bulk)
+                };
+                if let Break(ended) = phase {
+                    return ended;
+                }
+            }
+        })
+    }
+}
+
+/// Copies until either side ends, or bytes come in bulk.
+fn copy(line: Line<'_>, buffer: &mut Vec<u8>, bulk: &mut Bulk) -> ControlFlow<Ended> {
+    while !bulk.is_on() {
+        let bytes = copy_once(line, buffer)?;
+        bulk.saw(bytes);
+    }
+    Continue(())
+}
+
+/// Reads what has come, blocking until there is something, and writes it on.
+fn copy_once(line: Line<'_>, buffer: &mut Vec<u8>) -> ControlFlow<Ended, usize> {
+    match receive(line.from, buffer, RecvFlags::empty()) {
+        Ok(0) => Break(pass_on_end(line.from, line.to)),
+        Ok(bytes) => match send_all(line, buffer) {
+            Ok(()) => Continue(bytes),
+            Err(ended) => Break(ended),
+        },
+        Err(errno) => Break(Ended::SourceFailed(errno.into())),
+    }
+}
+
+/// Lets the kernel move bytes until either side ends, or they come in bulk no more. Without a pipe,
+/// copying goes on.
+fn splice(
+    line: Line<'_>,
+    buffer: &mut Vec<u8>,
+    bulk: &mut Bulk,
+    pipes: &Pipes,
+) -> ControlFlow<Ended> {
+    let Some(mut pipe) = pipes.open() else {
+        bulk.refuse();
+        return Continue(());
+    };
+    while bulk.is_on() {
+        match pipe.fill(&line.from.stream) {
+            Filled::Bytes(bytes) => {
+                if let Err(errno) = pipe.empty_into(&line.to.stream, |moved| line.moved.add(moved))
+                {
+                    return Break(Ended::SinkFailed(errno.into()));
+                }
+                bulk.saw(bytes);
+            }
+            // The end, or an urgent byte, which a splice does not pass: a plain read tells them apart.
+            Filled::Nothing => drop(copy_once(line, buffer)?),
+            Filled::Failed(errno) => return Break(Ended::SourceFailed(errno.into())),
+            Filled::Refused => bulk.refuse(),
         }
     }
+    Continue(())
 }
 
-/// How one direction ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// The source sent a FIN, and so did we to the sink.
-    Finished,
-    /// The source failed; what came before was written to the sink.
-    SourceFailed(Failure),
-    /// The sink failed; what the source sends has nowhere to go.
-    SinkFailed(Failure),
+fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.reserve_exact(BUFFER_BYTES);
+        let result = work(buffer);
+        buffer.clear();
+        result
+    })
 }
 
-/// How a connection failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// The peer reset it.
-    Reset,
-    /// The network lost it: nobody answers any more.
-    Lost,
+/// Reads what has come into `buffer`, in place of what was there.
+fn receive(from: &Peer, buffer: &mut Vec<u8>, flags: RecvFlags) -> Result<usize, Errno> {
+    buffer.clear();
+    retry_on_intr(|| Ok(recv(&from.stream, spare_capacity(buffer), flags)?.1))
 }
 
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        match error.kind() {
-            ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted
-            | ErrorKind::BrokenPipe
-            | ErrorKind::NotConnected => Failure::Reset,
-            _ => Failure::Lost,
-        }
+/// Writes some of it. A peer that is gone is an error, not a signal.
+fn send_some(to: &Peer, bytes: &[u8], flags: SendFlags) -> Result<usize, Errno> {
+    retry_on_intr(|| send(&to.stream, bytes, flags | SendFlags::NOSIGNAL))
+}
+
+/// Writes all of it.
+fn send_all(line: Line<'_>, mut bytes: &[u8]) -> Result<(), Ended> {
+    while !bytes.is_empty() {
+        let sent = send_some(line.to, bytes, SendFlags::empty())
+            .map_err(|errno| Ended::SinkFailed(errno.into()))?;
+        line.moved.add(sent as u64);
+        bytes = bytes.get(sent..).unwrap_or_default();
     }
-}
-
-/// Copies from `from` to `to` until either ends. `moved` counts what was written on.
-pub fn copy(from: &Peer, to: &Peer, moved: &Progress) -> Ended {
-    let mut source = BufReader::with_capacity(BUFFER_BYTES, &from.stream);
-    loop {
-        let chunk = match source.fill_buf() {
-            Ok(chunk) => chunk,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Ended::SourceFailed(error.into()),
-        };
-        if chunk.is_empty() {
-            return pass_on_end(from, to);
-        }
-        let bytes = chunk.len();
-        if let Err(error) = (&to.stream).write_all(chunk) {
-            return Ended::SinkFailed(error.into());
-        }
-        source.consume(bytes);
-        moved.add(bytes as u64);
-    }
-}
-
-/// Was the reset preceded by a FIN? The stream is whole then, and the reset says only that the peer
-/// takes nothing more. Linux leaves EPIPE for a reset after a FIN, ECONNRESET for one without; when
-/// the other thread has taken the error already, nobody knows, and it counts as a reset.
-fn ended_before_reset(stream: &TcpStream) -> bool {
-    matches!(stream.take_error(), Ok(Some(error)) if error.kind() == ErrorKind::BrokenPipe)
-}
-
-/// A read returned 0: tells a FIN from a reset that the other thread has noticed first, and passes
-/// a FIN on.
-fn pass_on_end(from: &Peer, to: &Peer) -> Ended {
-    // In this order: a connection that is gone in order had our FIN raised before. The other way
-    // round, the other thread could send our FIN between the two questions.
-    let is_gone = !abort::is_connected(&from.stream);
-    if is_gone && !from.fin_sent.is_raised() && !ended_before_reset(&from.stream) {
-        return Ended::SourceFailed(Failure::Reset);
-    }
-    if to.fin_sent.raise() {
-        // The reaper was faster, and ended both sides.
-        return Ended::Finished;
-    }
-    match to.stream.shutdown(Shutdown::Write) {
-        Ok(()) => Ended::Finished,
-        Err(error) => Ended::SinkFailed(error.into()),
-    }
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::connect::tests::pair;
-    use std::io::Read;
-
-    /// A client and a backend with one direction of a relay between them, run to its end.
-    struct Rig {
-        client: TcpStream,
-        backend: TcpStream,
-        from: Peer,
-        to: Peer,
-        moved: Progress,
-    }
-
-    fn rig() -> Rig {
-        let (client, accepted) = pair();
-        let (connected, backend) = pair();
-        let (from, to) = (Peer::new(accepted), Peer::new(connected));
-        Rig {
-            client,
-            backend,
-            from,
-            to,
-            moved: Progress::default(),
-        }
-    }
-
-    #[test]
-    fn bytes_and_then_the_fin_are_passed_on() {
-        let mut rig = rig();
-        rig.client.write_all(b"hello").unwrap();
-        rig.client.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(copy(&rig.from, &rig.to, &rig.moved), Ended::Finished);
-        let mut received = String::new();
-        rig.backend.read_to_string(&mut received).unwrap();
-        assert_eq!((received.as_str(), rig.moved.get()), ("hello", 5));
-    }
-
-    #[test]
-    fn both_ends_closing_at_the_same_moment_is_no_reset() {
-        for round in 0..300 {
-            let rig = rig();
-            let (there, back) = std::thread::scope(|scope| {
-                let there = std::thread::Builder::new()
-                    .spawn_scoped(scope, || copy(&rig.from, &rig.to, &rig.moved))
-                    .unwrap();
-                let back = std::thread::Builder::new()
-                    .spawn_scoped(scope, || copy(&rig.to, &rig.from, &Progress::default()))
-                    .unwrap();
-                let (client, backend) = (rig.client, rig.backend);
-                std::thread::Builder::new()
-                    .spawn_scoped(scope, || drop(client))
-                    .unwrap();
-                drop(backend);
-                (there.join().unwrap(), back.join().unwrap())
-            });
-            assert_eq!(
-                (there, back),
-                (Ended::Finished, Ended::Finished),
-                "round {round}"
-            );
-        }
-    }
-
-    #[test]
-    fn bytes_before_a_reset_are_passed_on_and_the_reset_is_reported() {
-        let mut rig = rig();
-        rig.client.write_all(b"last words").unwrap();
-        abort::wait_until_delivered(&rig.client);
-        abort::reset(&rig.client);
-        assert_eq!(
-            copy(&rig.from, &rig.to, &rig.moved),
-            Ended::SourceFailed(Failure::Reset)
-        );
-        let mut received = [0; 10];
-        rig.backend.read_exact(&mut received).unwrap();
-        assert_eq!(&received, b"last words");
-    }
-
-    #[test]
-    fn a_reset_that_the_writer_noticed_first_is_still_a_reset_for_the_reader() {
-        let rig = rig();
-        abort::reset(&rig.client);
-        // The other direction's thread writes to the client, and takes the error away with it.
-        while (&rig.from.stream).write(b"x").is_ok() {}
-        assert_eq!(
-            (&rig.from.stream).read(&mut [0; 1]).unwrap(),
-            0,
-            "the premise: it looks like a FIN"
-        );
-        assert_eq!(
-            copy(&rig.from, &rig.to, &rig.moved),
-            Ended::SourceFailed(Failure::Reset)
-        );
-    }
-
-    #[test]
-    fn the_second_of_two_fins_is_a_fin_though_the_connection_is_gone_then() {
-        let rig = rig();
-        rig.from.fin_sent.raise();
-        rig.from.stream.shutdown(Shutdown::Write).unwrap();
-        rig.client.shutdown(Shutdown::Write).unwrap();
-        while abort::is_connected(&rig.from.stream) {
-            std::thread::yield_now();
-        }
-        assert_eq!(copy(&rig.from, &rig.to, &rig.moved), Ended::Finished);
-    }
-
-    #[test]
-    fn a_sink_that_was_reset_is_reported() {
-        let mut rig = rig();
-        abort::reset(&rig.backend);
-        rig.client.write_all(b"to nobody").unwrap();
-        assert_eq!(
-            copy(&rig.from, &rig.to, &rig.moved),
-            Ended::SinkFailed(Failure::Reset)
-        );
-    }
-
-    #[test]
-    fn an_urgent_byte_stays_in_the_stream() {
-        let mut rig = rig();
-        let send = |bytes: &[u8], flags| rustix::net::send(&rig.client, bytes, flags).unwrap();
-        send(b"AB", rustix::net::SendFlags::empty());
-        send(b"!", rustix::net::SendFlags::OOB);
-        send(b"CD", rustix::net::SendFlags::empty());
-        rig.client.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(copy(&rig.from, &rig.to, &rig.moved), Ended::Finished);
-        let mut received = String::new();
-        rig.backend.read_to_string(&mut received).unwrap();
-        assert_eq!(received, "AB!CD");
-        rig.client.flush().unwrap();
-    }
-
-    #[test]
-    fn a_reset_after_a_fin_leaves_the_stream_before_it_whole() {
-        let (from, mut sender) = pair();
-        let (to, mut receiver) = pair();
-        sender.write_all(b"all of it").unwrap();
-        sender.shutdown(Shutdown::Write).unwrap();
-        // The FIN is acknowledged, so the reset comes after it.
-        abort::wait_until_delivered(&sender);
-        abort::reset(&sender);
-        while abort::is_connected(&from) {
-            std::thread::yield_now();
-        }
-        let (from, to) = (Peer::new(from), Peer::new(to));
-        assert_eq!(copy(&from, &to, &Progress::default()), Ended::Finished);
-        let mut received = String::new();
-        receiver.read_to_string(&mut received).unwrap();
-        assert_eq!(received, "all of it");
-    }
-}
+mod tests;

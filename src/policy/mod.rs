@@ -5,12 +5,14 @@
 //! tested by a table, and none of them can block.
 //!
 //! - [`balance`] picks the backend of a session; one file per algorithm.
+//! - [`bulk`] says when to splice and when to copy.
 //! - [`health`] turns probe results into up and down, and says who may take a session.
 //! - [`idle`] says when a session has been silent for too long.
 //! - [`schedule`] says when the next probe is due.
 //! - [`splitmix`] makes random bits out of a counter.
 
 pub mod balance;
+pub mod bulk;
 pub mod health;
 pub mod idle;
 pub mod schedule;

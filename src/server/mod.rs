@@ -26,6 +26,7 @@ use crate::health::{Checker, Target};
 use crate::limits::Capacity;
 use crate::log::Log;
 use crate::net::listener::{self, Bound};
+use crate::net::splice::Pipes;
 use crate::policy::idle::Watch;
 use crate::pool::Pool;
 use crate::reaper;
@@ -178,6 +179,7 @@ impl Server {
         epoch: Instant,
     ) -> Result<(), StartError> {
         let ids = Arc::new(Ticket::default());
+        let pipes = Pipes::new(config.performance.relay, capacity.pipes());
         for (listener, addresses) in bound {
             // The config has checked that the pool is there.
             let Some((pool, _)) = pools.iter().find(|(_, pool)| pool.name == listener.pool) else {
@@ -189,6 +191,7 @@ impl Server {
                 listener: listener.name.as_str().into(),
                 pool: Arc::clone(pool),
                 timeouts: config.timeouts.clone(),
+                pipes: pipes.clone(),
                 log: self.log.clone(),
                 registry: Arc::clone(&self.registry),
                 ids: Arc::clone(&ids),

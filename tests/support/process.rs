@@ -40,7 +40,7 @@ impl Evener {
     pub fn start_with(config_yaml: &str, arguments: &[&str]) -> Evener {
         let dir = TempDir::new();
         let path = dir.path().join("evener.yaml");
-        fs::write(&path, with_admin_off(config_yaml)).unwrap();
+        fs::write(&path, completed(config_yaml)).unwrap();
         let mut all = vec!["--config", path.to_str().unwrap()];
         all.extend(arguments);
         let process = Process::start(env!("CARGO_BIN_EXE_evener"), &all);
@@ -98,7 +98,7 @@ impl Evener {
     /// Replaces the config file at one stroke; a reload will find it.
     pub fn rewrite_config(&self, config_yaml: &str) {
         let new = self.dir.path().join("evener.yaml.new");
-        fs::write(&new, with_admin_off(config_yaml)).unwrap();
+        fs::write(&new, completed(config_yaml)).unwrap();
         fs::rename(&new, self.config_path()).unwrap();
     }
 }
@@ -111,12 +111,28 @@ impl Deref for Evener {
     }
 }
 
-fn with_admin_off(config_yaml: &str) -> String {
-    let is_flow = config_yaml.trim_start().starts_with('{');
-    if is_flow || config_yaml.lines().any(|line| line.starts_with("admin:")) {
+/// The config with `admin: off`, and with the way of moving bytes that the environment asks for
+/// (`scripts/test` runs the tests of the data path once more with `splice`), unless it says otherwise.
+fn completed(config_yaml: &str) -> String {
+    if config_yaml.trim_start().starts_with('{') {
         return config_yaml.into();
     }
-    format!("{}\nadmin: off\n", config_yaml.trim_end())
+    let mut all = config_yaml.trim_end().to_owned();
+    let mut add = |section: &str, line: &str| {
+        if !config_yaml.lines().any(|line| line.starts_with(section)) {
+            all.push('\n');
+            all.push_str(line);
+        }
+    };
+    add("admin:", "admin: off");
+    if let Ok(relay) = std::env::var("EVENER_TEST_RELAY") {
+        add(
+            "performance:",
+            &format!("performance: {{ relay: {relay} }}"),
+        );
+    }
+    all.push('\n');
+    all
 }
 
 /// The address that `text` begins with; `:8080` is that port on every interface.

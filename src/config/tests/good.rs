@@ -1,6 +1,7 @@
 //! Configs that must load, and what they must load to.
 
-use super::super::{BackendAddress, Config, LogFormat, LogLevel, WhenDown};
+use super::super::{BackendAddress, Config, LogFormat, LogLevel, Performance, Scheduler, WhenDown};
+use crate::policy::bulk::Method;
 use crate::policy::health::AdminState;
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ shutdown: { pre_stop_delay: 5s, drain_timeout: off }
 admin: off
 log: { format: json, level: debug, connections: false, progress_interval: off }
 limits: { max_connections: 20000 }
+performance: { relay: copy, scheduler: inherit }
 sandbox: off
 user: off
 group: off
@@ -83,6 +85,7 @@ fn the_smallest_config_gets_every_default() {
     assert_eq!(config.timeouts.idle, Some(Duration::from_secs(600)));
     assert_eq!(config.shutdown.drain_timeout, Some(Duration::from_secs(25)));
     assert_eq!(config.limits.max_connections, None);
+    assert_eq!(config.performance, Performance::default());
     assert!(config.warnings().is_empty());
 }
 
@@ -137,6 +140,8 @@ fn every_key_is_read() {
     );
     assert!(!config.log.connections);
     assert_eq!(config.limits.max_connections, Some(20_000));
+    let performance = (config.performance.relay, config.performance.scheduler);
+    assert_eq!(performance, (Method::Copy, Scheduler::Inherit));
 }
 
 #[test]

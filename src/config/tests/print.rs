@@ -3,6 +3,7 @@
 use super::super::defaults::*;
 use super::super::*;
 use crate::policy::balance;
+use crate::policy::bulk::Method;
 use crate::policy::health::AdminState;
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -136,7 +137,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
     })
 }
 
-fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits)> {
+fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits, Performance)> {
     let timeouts = (time(1), option::of(time(1)), option::of(time(1))).prop_map(
         |(connect, idle, half_close)| Timeouts {
             connect,
@@ -157,20 +158,25 @@ fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits)> {
         connections,
     });
     let limits = connections().prop_map(|max_connections| Limits { max_connections });
-    (timeouts, shutdown, log, limits)
+    let methods = prop::sample::select(Method::ALL.to_vec());
+    let schedulers = prop::sample::select(Scheduler::ALL.to_vec());
+    let performance =
+        (methods, schedulers).prop_map(|(relay, scheduler)| Performance { relay, scheduler });
+    (timeouts, shutdown, log, limits, performance)
 }
 
 fn config() -> impl Strategy<Value = Config> {
     pools().prop_flat_map(|pools| {
         let names = pools.iter().map(|pool| pool.name.clone()).collect();
         (listeners(names), Just(pools), settings()).prop_map(
-            |(listeners, pools, (timeouts, shutdown, log, limits))| Config {
+            |(listeners, pools, (timeouts, shutdown, log, limits, performance))| Config {
                 listeners,
                 pools,
                 timeouts,
                 shutdown,
                 log,
                 limits,
+                performance,
             },
         )
     })
@@ -230,6 +236,9 @@ log:
   connections: true
 limits:
   max_connections: auto
+performance:
+  relay: auto
+  scheduler: batch
 ";
     assert_eq!(yaml.split_once('\n').unwrap().1, expected);
 }

@@ -5,6 +5,9 @@
 //! session is a guard (the permit, the registry entry, the lease, the report, the sockets), so that
 //! each way out of here, a panic included, gives everything back.
 
+mod report;
+mod way;
+
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -12,16 +15,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::{Timeouts, WhenDown};
-use crate::events::{EndReason, Event, FailedAttempt, SessionRecord};
+use crate::events::{EndReason, Event, FailedAttempt};
 use crate::log::Log;
 use crate::net::abort;
 use crate::net::connect::{self, ConnectError};
-use crate::net::relay::{self, Ended, Failure, Peer};
+use crate::net::end::{Ended, Peer};
+use crate::net::relay::Relay;
+use crate::net::splice::Pipes;
+use crate::net::wait;
 use crate::policy::idle::Watch;
 use crate::pool::{Lease, Pool};
 use crate::registry::{Live, Registry};
 use crate::sync::{Permit, Ticket};
-use crate::threads::{self, Seat};
+use crate::threads::{self, Running, Seat};
+use report::Report;
+use way::{Way, client_failed, server_failed};
 
 /// Pause before another attempt when evener lacks a descriptor or memory.
 const RESOURCES_PAUSE: Duration = Duration::from_millis(50);
@@ -35,6 +43,8 @@ pub struct Context {
     pub pool: Arc<Pool>,
     /// How long each phase may last.
     pub timeouts: Timeouts,
+    /// How relays copy, and the pipes that they may have.
+    pub pipes: Pipes,
     /// Where the report goes.
     pub log: Log,
     /// All live sessions of the process.
@@ -82,7 +92,7 @@ pub fn run(context: &Context, arrival: Arrival) {
         Ok((lease, backend)) => {
             let backend = live.attach(backend);
             report.connected(context, &lease);
-            let reason = relay_both_ways(&live, backend, return_seat, &lease);
+            let reason = relay_both_ways(context, &live, backend, return_seat, &lease);
             drop(lease);
             reason
         }
@@ -130,7 +140,7 @@ fn find_backend(
             Err(ConnectError::Resources(_)) => {
                 // What is short comes back when a session ends; nothing of the backend is held meanwhile.
                 drop(lease);
-                if !connect::pause(client.as_fd(), RESOURCES_PAUSE) {
+                if !wait::pause(client.as_fd(), RESOURCES_PAUSE) {
                     return Err(EndReason::ClientLeft);
                 }
                 if Instant::now() >= give_up_at {
@@ -172,22 +182,17 @@ fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
 
 /// Copies in both directions, on this thread and on the return thread, until both have ended.
 fn relay_both_ways(
+    context: &Context,
     live: &Arc<Live>,
     backend: &Peer,
     return_seat: Seat,
     lease: &Lease,
 ) -> EndReason {
-    let name = threads::name_of(&format!("c{}<", live.id), &lease.backend().name);
-    let shared = Arc::clone(live);
-    let returning = return_seat.start(move || {
-        threads::set_name(&name);
-        let _abort_on_panic = AbortOnPanic(&shared);
-        match shared.backend() {
-            Some(backend) => one_way(&shared, backend, Direction::ToClient),
-            None => Ended::Finished,
-        }
-    });
-    let to_backend = one_way(live, backend, Direction::ToBackend);
+    let name = || threads::name_of(&format!("c{}<", live.id), &lease.backend().name);
+    let pipes = &context.pipes;
+    let there = Way::to_backend(live, backend);
+    let returning = start_return(return_seat, name(), live, Relay::default(), pipes);
+    let to_backend = there.run(pipes);
     let Ok(to_client) = returning.join() else {
         return EndReason::Internal;
     };
@@ -212,54 +217,23 @@ fn relay_both_ways(
     }
 }
 
-/// Which way bytes go.
-#[derive(Debug, Clone, Copy)]
-enum Direction {
-    ToBackend,
-    ToClient,
-}
-
-/// One direction, to its end. A source that failed is passed on as a reset of the sink, as soon as
-/// the sink has what came before; that also ends the other direction.
-fn one_way(live: &Live, backend: &Peer, direction: Direction) -> Ended {
-    let client = &live.client;
-    type Reason = fn(Failure) -> EndReason;
-    let (from, to, moved, source_failed, sink_failed): (_, _, _, Reason, Reason) = match direction {
-        Direction::ToBackend => (
-            client,
-            backend,
-            &live.bytes_in,
-            client_failed,
-            server_failed,
-        ),
-        Direction::ToClient => (
-            backend,
-            client,
-            &live.bytes_out,
-            server_failed,
-            client_failed,
-        ),
-    };
-    let ended = relay::copy(from, to, moved);
-    live.half_closed.raise();
-    match ended {
-        Ended::SourceFailed(failure) => {
-            live.set_cause(source_failed(failure));
-            abort::wait_until_delivered(&to.stream);
-            abort::reset(&to.stream);
+/// Copies from the backend to the client on the thread that was set aside for it.
+fn start_return(
+    seat: Seat,
+    name: String,
+    live: &Arc<Live>,
+    relay: Relay,
+    pipes: &Pipes,
+) -> Running<Ended> {
+    let (live, pipes) = (Arc::clone(live), pipes.clone());
+    seat.start(move || {
+        threads::set_name(&name);
+        let _abort_on_panic = AbortOnPanic(&live);
+        match live.backend() {
+            Some(backend) => Way::to_client(&live, backend, relay).run(&pipes),
+            None => Ended::Finished,
         }
-        // The sink lives, and evener could not write to it (no buffers, for example). What it got is
-        // not the whole stream, and nothing but a reset tells it so, nor wakes the other direction.
-        Ended::SinkFailed(failure)
-            if !to.fin_sent.is_raised() && abort::is_connected(&to.stream) =>
-        {
-            live.set_cause(sink_failed(failure));
-            abort::reset(&to.stream);
-        }
-        // A sink that is gone is found by the other direction, after what it had sent.
-        Ended::SinkFailed(_) | Ended::Finished => {}
-    }
-    ended
+    })
 }
 
 /// The reason of a session whose last attempt to connect failed so.
@@ -268,77 +242,6 @@ fn connect_failed(error: &ConnectError) -> EndReason {
         ConnectError::Refused => EndReason::ConnectRefused,
         ConnectError::TimedOut => EndReason::ConnectTimeout,
         _ => EndReason::ConnectFailed,
-    }
-}
-
-fn client_failed(failure: Failure) -> EndReason {
-    match failure {
-        Failure::Reset => EndReason::ClientReset,
-        Failure::Lost => EndReason::ClientLost,
-    }
-}
-
-fn server_failed(failure: Failure) -> EndReason {
-    match failure {
-        Failure::Reset => EndReason::ServerReset,
-        Failure::Lost => EndReason::ServerLost,
-    }
-}
-
-/// Sends the session's record to the log when it is dropped: no session ends without one.
-struct Report<'a> {
-    record: SessionRecord,
-    start: Instant,
-    live: &'a Live,
-    log: &'a Log,
-}
-
-impl<'a> Report<'a> {
-    fn new(context: &'a Context, live: &'a Live, client: SocketAddr, start: Instant) -> Report<'a> {
-        let record = SessionRecord {
-            id: live.id,
-            listener: Arc::clone(&context.listener),
-            pool: Arc::clone(&context.pool.name),
-            client,
-            backend: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            connect: None,
-            duration: Duration::ZERO,
-            attempts: 0,
-            failures: Vec::new(),
-            // Overwritten by every end but a panic.
-            reason: EndReason::Internal,
-        };
-        Report {
-            record,
-            start,
-            live,
-            log: &context.log,
-        }
-    }
-
-    fn connected(&mut self, context: &Context, lease: &Lease) {
-        let backend = lease.backend();
-        backend.total.increment();
-        self.record.backend = Some((Arc::clone(&backend.name), backend.address));
-        self.record.connect = Some(self.start.elapsed());
-        context.log.send(Event::SessionStarted {
-            id: self.live.id,
-            listener: Arc::clone(&context.listener),
-            client: self.record.client,
-            backend: Arc::clone(&backend.name),
-        });
-    }
-}
-
-impl Drop for Report<'_> {
-    fn drop(&mut self) {
-        self.record.bytes_in = self.live.bytes_in.get();
-        self.record.bytes_out = self.live.bytes_out.get();
-        self.record.duration = self.start.elapsed();
-        self.log
-            .send(Event::SessionEnded(Box::new(self.record.clone())));
     }
 }
 
@@ -351,27 +254,5 @@ impl Drop for AbortOnPanic<'_> {
             self.0.set_cause(EndReason::Internal);
             self.0.abort();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::connect::tests::pair;
-    use std::io::Write;
-
-    #[test]
-    fn a_sink_that_lives_and_cannot_be_written_to_is_reset() {
-        let (client, mut client_peer) = pair();
-        let (backend, _backend_peer) = pair();
-        let live = Live::new(1, client);
-        let backend = live.attach(backend);
-        // Every write fails from here on, though the connection is there.
-        backend.stream.shutdown(std::net::Shutdown::Write).unwrap();
-        client_peer.write_all(b"on the way").unwrap();
-        let ended = one_way(&live, backend, Direction::ToBackend);
-        assert!(matches!(ended, Ended::SinkFailed(_)), "{ended:?}");
-        assert!(!abort::is_connected(&backend.stream));
-        assert!(live.cause().is_some());
     }
 }
