@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use crossbeam_channel::Receiver;
 
-use evener::config::Config;
 use evener::config::cli::{self, Command};
+use evener::config::{Config, Scheduler};
 use evener::demo::Demo;
 use evener::log::Log;
 use evener::server::{Server, Shutdown, StartError};
@@ -57,6 +57,11 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
+    if config.performance.scheduler == Scheduler::Batch {
+        // Before the first thread starts, so that all have it. It makes evener faster and nothing
+        // else, so where it is refused, evener runs all the same.
+        let _ = evener_sys::schedule_as_batch();
+    }
     let signals = match signals() {
         Ok(signals) => signals,
         Err(error) => return fail(&[format!("error: can't wait for signals: {error}")]),

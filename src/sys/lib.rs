@@ -86,6 +86,34 @@ pub fn block_hangup() -> io::Result<()> {
     }
 }
 
+/// Makes the calling thread, and every thread that it starts from now on, run as a batch
+/// (SCHED_BATCH, sched(7)): when it wakes, it waits for its turn instead of interrupting whoever runs.
+/// Its share of the processor stays the same. It takes no privilege.
+///
+/// # Errors
+///
+/// Those of sched_setscheduler(2); under a realtime policy, or when a sandbox forbids the call.
+pub fn schedule_as_batch() -> io::Result<()> {
+    // The kernel's struct sched_param is this one number; that of musl has more in it, which no
+    // policy uses.
+    let priority: libc::c_int = 0;
+    // SAFETY: the call reads `priority`, which lives through it; 0 is the calling thread. (musl's own
+    // wrapper refuses: POSIX means the process where Linux means the thread.)
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_sched_setscheduler,
+            0,
+            libc::SCHED_BATCH,
+            &priority,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 #[cfg(test)]
 #[allow(
     clippy::disallowed_methods,
@@ -134,5 +162,24 @@ mod tests {
     fn a_descriptor_that_is_not_tcp_is_an_error() {
         let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         assert!(tcp_info(&one).is_err());
+    }
+
+    #[test]
+    fn a_batch_thread_hands_its_policy_on() {
+        let policy = || std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        // Field 41 (proc_pid_stat(5)), counted behind the name, which may hold spaces.
+        let policy = move || -> i32 {
+            let stat = policy();
+            let fields = stat.rsplit_once(')').unwrap().1;
+            fields.split_whitespace().nth(38).unwrap().parse().unwrap()
+        };
+        let spawn = |work: Box<dyn FnOnce() -> i32 + Send>| {
+            std::thread::Builder::new().spawn(work).unwrap()
+        };
+        let inherited = spawn(Box::new(move || {
+            schedule_as_batch().unwrap();
+            spawn(Box::new(policy)).join().unwrap()
+        }));
+        assert_eq!(inherited.join().unwrap(), libc::SCHED_BATCH);
     }
 }
