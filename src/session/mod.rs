@@ -5,6 +5,7 @@
 //! session is a guard (the permit, the registry entry, the lease, the report, the sockets), so that
 //! each way out of here, a panic included, gives everything back.
 
+mod opening;
 mod report;
 mod way;
 
@@ -28,6 +29,7 @@ use crate::pool::{Lease, Pool};
 use crate::registry::{Live, Registry};
 use crate::sync::{Permit, Ticket};
 use crate::threads::{self, Running, Seat};
+use opening::Opening;
 use report::Report;
 use way::{Way, client_failed, server_failed};
 
@@ -180,7 +182,8 @@ fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
     }
 }
 
-/// Copies in both directions, on this thread and on the return thread, until both have ended.
+/// Serves the opening exchange, then copies in both directions until both have ended: on this thread
+/// and on the return thread, or on this thread alone when only one way is left.
 fn relay_both_ways(
     context: &Context,
     live: &Arc<Live>,
@@ -190,12 +193,28 @@ fn relay_both_ways(
 ) -> EndReason {
     let name = || threads::name_of(&format!("c{}<", live.id), &lease.backend().name);
     let pipes = &context.pipes;
-    let there = Way::to_backend(live, backend);
-    let returning = start_return(return_seat, name(), live, Relay::default(), pipes);
-    let to_backend = there.run(pipes);
-    let Ok(to_client) = returning.join() else {
-        return EndReason::Internal;
-    };
+    let mut there = Way::to_backend(live, backend);
+    let mut back = Way::to_client(live, backend, Relay::default());
+    let (to_backend, to_client) =
+        match opening::serve(live, backend, pipes.method(), &mut there, &mut back) {
+            Opening::BackendEnded(to_client) => {
+                drop(return_seat);
+                (there.run(pipes), to_client)
+            }
+            Opening::ClientEnded(to_backend) => {
+                drop(return_seat);
+                threads::set_name(&name());
+                (to_backend, back.run(pipes))
+            }
+            Opening::LivesOn => {
+                let returning = start_return(return_seat, name(), live, back.into_relay(), pipes);
+                let to_backend = there.run(pipes);
+                match returning.join() {
+                    Ok(to_client) => (to_backend, to_client),
+                    Err(_panic) => return EndReason::Internal,
+                }
+            }
+        };
 
     match (to_backend, to_client) {
         (Ended::Finished, Ended::Finished) => EndReason::Normal,
