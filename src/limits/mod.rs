@@ -14,9 +14,9 @@ use std::fmt;
 const DESCRIPTORS_PER_SESSION: u64 = 2;
 /// Descriptors of one pipe, its two ends.
 const DESCRIPTORS_PER_PIPE: u64 = 2;
-/// Pipes at once at most. An unprivileged user's first 1,024 are of full size
-/// (fs.pipe-user-pages-soft); a few are left to its other programs.
-const PIPES_MAX: u64 = 1000;
+/// Pipes at once at most. With the large ones among them they take about 15,000 pages of the 16,384 that
+/// a user without privileges is granted (fs.pipe-user-pages-soft).
+const PIPES_MAX: u64 = 600;
 /// Threads of one session, one for each direction.
 const THREADS_PER_SESSION: u64 = 2;
 /// Memory maps of one thread (seen in /proc/PID/maps with Rust 1.95, glibc and musl alike).
