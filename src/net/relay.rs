@@ -20,14 +20,16 @@ use super::splice::{Filled, Pipes};
 use crate::policy::bulk::Bulk;
 use crate::sync::Progress;
 
-/// Bytes that are read at most at once. Larger moves more per system call; what a session does not
-/// fill is never touched, so it costs address space, not memory (nothing zeroes it).
-const BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes that are read at once as long as messages fit. Thousands of silent sessions each hold a
+/// buffer of this size, so it is no larger than a question and most answers.
+const SMALL_BYTES: usize = 2 * 1024;
+
+/// Bytes that are read at once from the first longer message on.
+const LARGE_BYTES: usize = 64 * 1024;
 
 thread_local! {
-    /// The buffer of this thread, allocated with its first session and kept for the next ones, whose
-    /// first bytes then find it in the processor's cache. Empty between any two system calls but a
-    /// read and the write of what was read.
+    /// The buffer of this thread: small between two sessions, so that the next one finds it in the
+    /// processor's cache. Empty between any two system calls but a read and the write of what was read.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -164,17 +166,29 @@ fn splice(
 
 fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     BUFFER.with_borrow_mut(|buffer| {
-        buffer.reserve_exact(BUFFER_BYTES);
+        buffer.reserve_exact(SMALL_BYTES);
         let result = work(buffer);
         buffer.clear();
+        buffer.shrink_to(SMALL_BYTES);
         result
     })
 }
 
-/// Reads what has come into `buffer`, in place of what was there.
+/// Reads what has come into `buffer`, in place of what was there. What fills a small buffer is more
+/// than a small message: the buffer grows, and takes what else is there.
 fn receive(from: &Peer, buffer: &mut Vec<u8>, flags: RecvFlags) -> Result<usize, Errno> {
+    let read = |buffer: &mut Vec<u8>, flags| {
+        retry_on_intr(|| Ok(recv(&from.stream, spare_capacity(buffer), flags)?.1))
+    };
     buffer.clear();
-    retry_on_intr(|| Ok(recv(&from.stream, spare_capacity(buffer), flags)?.1))
+    let bytes = read(buffer, flags)?;
+    if bytes < SMALL_BYTES || buffer.capacity() >= LARGE_BYTES {
+        return Ok(bytes);
+    }
+    buffer.reserve_exact(LARGE_BYTES - bytes);
+    // An error is met again by the next read, as a connection that is gone; these bytes come first.
+    let more = read(buffer, RecvFlags::DONTWAIT).unwrap_or(0);
+    Ok(bytes + more)
 }
 
 /// Writes some of it. A peer that is gone is an error, not a signal.
