@@ -83,7 +83,7 @@ impl Acceptor {
             permits,
         };
         // Nobody joins a session: its own report tells how it ended, a panic included.
-        session_seat.start(move || session::run(&context, arrival));
+        session_seat.run(move || session::run(&context, arrival));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The log thread's own part: events to lines, lines to the sink.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -64,11 +64,11 @@ impl<W: Write> Writer<W> {
     }
 
     fn line(&mut self, time: SystemTime, event: &Event) {
-        let line = match self.format {
-            LogFormat::Text => text(time, event),
-            LogFormat::Json => json(time, event),
+        // Writing to a Vec can't fail.
+        let _ = match self.format {
+            LogFormat::Text => text(&mut self.batch, time, event),
+            LogFormat::Json => json(&mut self.batch, time, event),
         };
-        self.batch.extend_from_slice(line.as_bytes());
         self.batch.push(b'\n');
     }
 
@@ -93,19 +93,17 @@ impl<W: Write> Writer<W> {
 
 /// A line for people. Control characters can't come in: names are checked by the config, the rest
 /// is ours.
-fn text(time: SystemTime, event: &Event) -> String {
+fn text(batch: &mut Vec<u8>, time: SystemTime, event: &Event) -> io::Result<()> {
     if event.is_banner() {
-        return event.to_string();
+        return write!(batch, "{event}");
     }
+    let time = humantime::format_rfc3339_millis(time);
     let level = event.level().word();
-    format!(
-        "{} {level:<5} {event}",
-        humantime::format_rfc3339_millis(time)
-    )
+    write!(batch, "{time} {level:<5} {event}")
 }
 
 /// A line for programs: time, level, event and message, then the event's own fields.
-fn json(time: SystemTime, event: &Event) -> String {
+fn json(batch: &mut Vec<u8>, time: SystemTime, event: &Event) -> io::Result<()> {
     let (name, fields) = event.fields();
     let mut line = serde_json::json!({
         "time": humantime::format_rfc3339_millis(time).to_string(),
@@ -116,5 +114,5 @@ fn json(time: SystemTime, event: &Event) -> String {
     if let (Value::Object(line), Value::Object(fields)) = (&mut line, fields) {
         line.extend(fields);
     }
-    line.to_string()
+    write!(batch, "{line}")
 }

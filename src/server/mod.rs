@@ -212,7 +212,7 @@ impl Server {
                     spare: acceptor::spare_descriptor(),
                 };
                 self.listeners.push(socket);
-                let acceptor = threads::spawn(&name, move || acceptor.run());
+                let acceptor = threads::spawn(name.as_str(), move || acceptor.run());
                 self.acceptors.push(acceptor.map_err(StartError::Thread)?);
                 self.log.send(Event::Listening { address });
             }

@@ -28,7 +28,7 @@ use crate::policy::idle::Watch;
 use crate::pool::{Lease, Pool};
 use crate::registry::{Live, Registry};
 use crate::sync::{Permit, Ticket};
-use crate::threads::{self, Running, Seat};
+use crate::threads::{self, Name, Running, Seat};
 use opening::Opening;
 use report::Report;
 use way::{Way, client_failed, server_failed};
@@ -130,7 +130,10 @@ fn find_backend(
             }
         };
         let backend = lease.backend();
-        threads::set_name(&threads::name_of(&format!("c{}>", live.id), &backend.name));
+        threads::set_name(&threads::name_of(
+            format_args!("c{}>", live.id),
+            &backend.name,
+        ));
         let outcome = connect::connect(backend.address, context.timeouts.connect, client.as_fd());
         // Without a descriptor the backend was never asked, so that is no attempt.
         if !matches!(outcome, Err(ConnectError::Resources(_))) {
@@ -191,7 +194,7 @@ fn relay_both_ways(
     return_seat: Seat,
     lease: &Lease,
 ) -> EndReason {
-    let name = || threads::name_of(&format!("c{}<", live.id), &lease.backend().name);
+    let name = || threads::name_of(format_args!("c{}<", live.id), &lease.backend().name);
     let pipes = &context.pipes;
     let mut there = Way::to_backend(live, backend);
     let mut back = Way::to_client(live, backend, Relay::default());
@@ -239,7 +242,7 @@ fn relay_both_ways(
 /// Copies from the backend to the client on the thread that was set aside for it.
 fn start_return(
     seat: Seat,
-    name: String,
+    name: Name,
     live: &Arc<Live>,
     relay: Relay,
     pipes: &Pipes,

@@ -12,7 +12,7 @@
 
 mod named;
 
-pub use named::{keep_going, name, name_of, set_name, spawn};
+pub use named::{Name, keep_going, name, name_of, set_name, spawn};
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -155,21 +155,30 @@ impl Threads {
 
 impl Seat {
     /// Runs `work` on the thread. What it returns, or the panic that ended it, is in [`Running`].
-    pub fn start<T: Send + 'static>(
-        mut self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Running<T> {
+    pub fn start<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Running<T> {
         let result = Arc::new(Handover::default());
         let put = Arc::clone(&result);
-        if let Some(worker) = self.worker.take() {
-            worker.slot.give(Box::new(move || {
-                // Unwind safety: `work` is consumed, and what it shares is behind locks that do not
-                // poison and atomics; guards inside it have been dropped by the unwinding.
-                put.put(catch_unwind(AssertUnwindSafe(work)));
-            }));
-        }
+        self.give(move || put.put(sealed(work)));
         Running { result }
     }
+
+    /// Runs `work` on the thread for its own sake: nobody waits for it, and a panic ends it only.
+    pub fn run(self, work: impl FnOnce() + Send + 'static) {
+        self.give(move || drop(sealed(work)));
+    }
+
+    fn give(mut self, job: impl FnOnce() + Send + 'static) {
+        if let Some(worker) = self.worker.take() {
+            worker.slot.give(Box::new(job));
+        }
+    }
+}
+
+/// The result of `work`, or the panic that ended it.
+fn sealed<T>(work: impl FnOnce() -> T) -> thread::Result<T> {
+    // Unwind safety: `work` is consumed, and what it shares is behind locks that do not poison and
+    // atomics; guards inside it have been dropped by the unwinding.
+    catch_unwind(AssertUnwindSafe(work))
 }
 
 impl Drop for Seat {
@@ -220,7 +229,7 @@ fn run_worker(shared: &Shared, own: &Arc<Worker>) {
             }
             Woken::Dismissed => return,
             Woken::InVain if patience == NAME_KEEP => {
-                set_name("parked");
+                set_name(&name_of("parked", ""));
                 patience = IDLE_KEEP;
             }
             Woken::InVain if shared.retire(own) => return,

@@ -1,6 +1,7 @@
 //! Starting and naming threads, and keeping those going on which the whole process depends.
 
-use std::ffi::CString;
+use std::ffi::CStr;
+use std::fmt::{self, Write};
 use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,20 +42,62 @@ pub fn keep_going(mut step: impl FnMut() -> ControlFlow<()>) {
 /// Bytes of a thread's name that the kernel keeps (prctl(2), PR_SET_NAME: 16 with a final 0).
 const NAME_BYTES_MAX: usize = 15;
 
-/// A thread's name out of what it does and for whom: `c4711>web2`, `probe web2`. Of a long
-/// `whose` the end is kept, where the port is.
-pub fn name_of(what: &str, whose: &str) -> String {
-    let room = NAME_BYTES_MAX.saturating_sub(what.len());
-    let start = whose.ceil_char_boundary(whose.len().saturating_sub(room));
-    format!("{what}{}", &whose[start..])
+/// A thread's name, no longer than the kernel keeps it. It lives on the stack: each session has two.
+#[derive(Clone, Copy)]
+pub struct Name {
+    /// Zeros behind the name.
+    bytes: [u8; NAME_BYTES_MAX + 1],
+    length: usize,
 }
 
-/// Names the calling thread as `ps -L`, `top -H` and `gdb` show it. The kernel cuts a name that is
-/// longer than 15 bytes.
-pub fn set_name(name: &str) {
-    if let Ok(name) = CString::new(name) {
+impl Name {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        // Only whole characters were written.
+        str::from_utf8(self.bytes.get(..self.length).unwrap_or_default()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+impl Write for Name {
+    /// Writes as much as there is room for.
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = NAME_BYTES_MAX - self.length;
+        let fits = text.floor_char_boundary(room);
+        let end = self.length + fits;
+        if let Some(place) = self.bytes.get_mut(self.length..end) {
+            place.copy_from_slice(&text.as_bytes()[..fits]);
+            self.length = end;
+        }
+        Ok(())
+    }
+}
+
+/// A thread's name out of what it does and for whom: `c4711>web2`, `probe web2`. Of a long
+/// `whose` the end is kept, where the port is.
+pub fn name_of(what: impl fmt::Display, whose: &str) -> Name {
+    let mut name = Name {
+        bytes: [0; NAME_BYTES_MAX + 1],
+        length: 0,
+    };
+    // Writing to a Name can't fail.
+    let _ = write!(name, "{what}");
+    let room = NAME_BYTES_MAX - name.length;
+    let start = whose.ceil_char_boundary(whose.len().saturating_sub(room));
+    let _ = name.write_str(&whose[start..]);
+    name
+}
+
+/// Names the calling thread as `ps -L`, `top -H` and `gdb` show it.
+pub fn set_name(name: &Name) {
+    if let Ok(name) = CStr::from_bytes_until_nul(&name.bytes) {
         // The name only helps people; there is nothing to do if it is refused.
-        let _ = rustix::thread::set_name(&name);
+        let _ = rustix::thread::set_name(name);
     }
 }
 
@@ -86,15 +129,23 @@ mod tests {
 
     #[test]
     fn a_name_fits_and_shows_the_port() {
-        assert_eq!(name_of("c4711>", "web2"), "c4711>web2");
-        assert_eq!(name_of("c12<", "127.0.0.1:8000"), "c12<.0.0.1:8000");
-        assert_eq!(name_of("probe ", "127.0.0.1:8000"), "probe .0.1:8000");
-        assert_eq!(
-            name_of("c1>", "größe-größe"),
-            "c1>ße-größe",
-            "no half characters"
-        );
-        let long = "c123456789012345>";
-        assert_eq!(name_of(long, "web"), long, "the kernel cuts it");
+        let name = |what: &str, whose: &str| name_of(what, whose).as_str().to_owned();
+        assert_eq!(name("c4711>", "web2"), "c4711>web2");
+        assert_eq!(name("c12<", "127.0.0.1:8000"), "c12<.0.0.1:8000");
+        assert_eq!(name("probe ", "127.0.0.1:8000"), "probe .0.1:8000");
+        assert_eq!(name("c1>", "größe-größe"), "c1>ße-größe", "whole letters");
+        assert_eq!(name("c12345678901234é>", "web"), "c12345678901234");
+    }
+
+    #[test]
+    fn a_name_is_what_the_kernel_shows() {
+        spawn("first", || {
+            assert_eq!(name(), "first");
+            set_name(&name_of(format_args!("c{}>", 7), "web"));
+            assert_eq!(name(), "c7>web");
+        })
+        .unwrap()
+        .join()
+        .unwrap();
     }
 }
