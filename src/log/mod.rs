@@ -102,6 +102,14 @@ impl Log {
         }
     }
 
+    /// Sends an event of [`LogLevel::Debug`], which is only made if it is wanted: each session has
+    /// some, and names are counted references that all threads share.
+    pub fn debug(&self, event: impl FnOnce() -> Event) {
+        if self.level >= LogLevel::Debug {
+            self.send(event());
+        }
+    }
+
     /// Says whether the channel took it.
     fn offer(&self, event: Event) -> bool {
         let message = Message::Event(SystemTime::now(), event);

@@ -93,7 +93,7 @@ pub fn run(context: &Context, arrival: Arrival) {
     let reason = match find_backend(context, &live, &mut report) {
         Ok((lease, backend)) => {
             let backend = live.attach(backend);
-            report.connected(context, &lease);
+            report.connected(&lease);
             let reason = relay_both_ways(context, &live, backend, return_seat, &lease);
             drop(lease);
             reason
@@ -106,7 +106,7 @@ pub fn run(context: &Context, arrival: Arrival) {
     };
     // Whoever ended the session from outside gave the reason before what followed from it.
     live.set_cause(reason);
-    report.record.reason = live.cause().unwrap_or(reason);
+    report.reason = live.cause().unwrap_or(reason);
 }
 
 /// Leases and connects until one backend answers: at once on the next one when one fails, others
@@ -137,7 +137,7 @@ fn find_backend(
         let outcome = connect::connect(backend.address, context.timeouts.connect, client.as_fd());
         // Without a descriptor the backend was never asked, so that is no attempt.
         if !matches!(outcome, Err(ConnectError::Resources(_))) {
-            report.record.attempts += 1;
+            report.attempts += 1;
         }
         let error = match outcome {
             Ok(stream) => return Ok((lease, stream)),
@@ -166,8 +166,8 @@ fn find_backend(
             pool: Arc::clone(&context.pool.name),
             failure: failure.clone(),
         });
-        report.record.failures.push(failure);
-        if report.record.attempts > context.pool.retries {
+        report.failures.push(failure);
+        if report.attempts > context.pool.retries {
             return Err(connect_failed(&error));
         }
         tried.push(lease.index());

@@ -5,58 +5,58 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Context;
-use crate::events::{EndReason, Event, SessionRecord};
-use crate::log::Log;
+use crate::events::{EndReason, Event, FailedAttempt, SessionRecord};
 use crate::pool::Lease;
 use crate::registry::Live;
 
-/// Sends the session's record to the log when it is dropped: no session ends without one.
+/// What will be said of a session. Sent to the log when it is dropped: no session ends without it.
 pub(super) struct Report<'a> {
-    pub(super) record: SessionRecord,
-    start: Instant,
+    /// Attempts to connect so far.
+    pub(super) attempts: u32,
+    /// Those of them that failed, in order.
+    pub(super) failures: Vec<FailedAttempt>,
+    /// Why it ended; overwritten by every end but a panic.
+    pub(super) reason: EndReason,
+    context: &'a Context,
     live: &'a Live,
-    log: &'a Log,
+    client: SocketAddr,
+    start: Instant,
+    /// Name and address.
+    backend: Option<(Arc<str>, SocketAddr)>,
+    connect: Option<Duration>,
 }
 
 impl<'a> Report<'a> {
+    /// Of a session that was accepted at `start`.
     pub(super) fn new(
         context: &'a Context,
         live: &'a Live,
         client: SocketAddr,
         start: Instant,
     ) -> Report<'a> {
-        let record = SessionRecord {
-            id: live.id,
-            listener: Arc::clone(&context.listener),
-            pool: Arc::clone(&context.pool.name),
-            client,
-            backend: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            connect: None,
-            duration: Duration::ZERO,
+        Report {
             attempts: 0,
             failures: Vec::new(),
-            // Overwritten by every end but a panic.
             reason: EndReason::Internal,
-        };
-        Report {
-            record,
-            start,
+            context,
             live,
-            log: &context.log,
+            client,
+            start,
+            backend: None,
+            connect: None,
         }
     }
 
-    pub(super) fn connected(&mut self, context: &Context, lease: &Lease) {
+    /// Takes note of the backend that answered.
+    pub(super) fn connected(&mut self, lease: &Lease) {
         let backend = lease.backend();
         backend.total.increment();
-        self.record.backend = Some((Arc::clone(&backend.name), backend.address));
-        self.record.connect = Some(self.start.elapsed());
-        context.log.send(Event::SessionStarted {
+        self.backend = Some((Arc::clone(&backend.name), backend.address));
+        self.connect = Some(self.start.elapsed());
+        self.context.log.debug(|| Event::SessionStarted {
             id: self.live.id,
-            listener: Arc::clone(&context.listener),
-            client: self.record.client,
+            listener: Arc::clone(&self.context.listener),
+            client: self.client,
             backend: Arc::clone(&backend.name),
         });
     }
@@ -64,10 +64,20 @@ impl<'a> Report<'a> {
 
 impl Drop for Report<'_> {
     fn drop(&mut self) {
-        self.record.bytes_in = self.live.bytes_in.get();
-        self.record.bytes_out = self.live.bytes_out.get();
-        self.record.duration = self.start.elapsed();
-        self.log
-            .send(Event::SessionEnded(Box::new(self.record.clone())));
+        let record = SessionRecord {
+            id: self.live.id,
+            listener: Arc::clone(&self.context.listener),
+            pool: Arc::clone(&self.context.pool.name),
+            client: self.client,
+            backend: self.backend.take(),
+            bytes_in: self.live.bytes_in.get(),
+            bytes_out: self.live.bytes_out.get(),
+            connect: self.connect,
+            duration: self.start.elapsed(),
+            attempts: self.attempts,
+            failures: std::mem::take(&mut self.failures),
+            reason: self.reason,
+        };
+        self.context.log.send(Event::SessionEnded(Box::new(record)));
     }
 }
