@@ -2,7 +2,7 @@
 
 `scripts/bench` installs and builds what this needs and calls it. In each round of a test every balancer
 is measured once, in an order that rotates, so the drift of the machine hits all of them alike and
-medians can be compared. A balancer is started at its first run of a test and lives through its rounds.
+medians can be compared.
 
 The pure parts have tests: python3 -m doctest scripts/bench.d/*.py
 """
@@ -27,7 +27,9 @@ from processes import Children, Failed, Ports, the_only_bench
 
 ROOT = Path(__file__).resolve().parents[2]
 # A balancer that has held thousands of sessions keeps some of the memory, so these start afresh for each run.
-FRESH_FOR_EACH_RUN = {"idle", "growth", "held"}
+# And of small messages, two processes of one binary differ by up to a fifth, each as long as it lives (how its
+# threads and sockets lie in the caches, it seems), so one process for all rounds would compare luck.
+FRESH_FOR_EACH_RUN = {"idle", "growth", "held", "mixed", *(f"small-{clients}" for clients in metrics.SMALL_CLIENTS)}
 ONCE = {"held", "size"}
 # Memory first: connection tests leave TIME_WAIT sockets behind that would shrink away under it.
 RUN_FIRST = ("start", "size", "idle")

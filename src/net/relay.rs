@@ -67,7 +67,11 @@ pub struct Relay {
 
 impl Relay {
     /// Moves what is there now, without blocking.
-    pub fn step(&mut self, line: Line<'_>) -> Step {
+    ///
+    /// With `to_the_end`, it looks for the end of the stream before it writes: where that is right
+    /// behind the bytes, as behind most answers, both leave in one segment, and the receiver has them
+    /// with one wake-up (18 packets a session instead of 20).
+    pub fn step(&mut self, line: Line<'_>, to_the_end: bool) -> Step {
         with_buffer(|buffer| {
             match receive(line.from, buffer, RecvFlags::DONTWAIT) {
                 Ok(0) => return Step::Ended(pass_on_end(line.from, line.to)),
@@ -75,18 +79,29 @@ impl Relay {
                 Err(Errno::AGAIN) => return Step::Nothing,
                 Err(errno) => return Step::Ended(Ended::SourceFailed(errno.into())),
             }
-            let sent = match send_some(line.to, buffer, SendFlags::DONTWAIT) {
+            let behind = if to_the_end {
+                receive_more(line.from, buffer)
+            } else {
+                Err(Errno::AGAIN)
+            };
+            let flags = match behind {
+                Ok(0) => SendFlags::DONTWAIT | SendFlags::MORE,
+                _ => SendFlags::DONTWAIT,
+            };
+            let sent = match send_some(line.to, buffer, flags) {
                 Ok(sent) => sent,
                 Err(Errno::AGAIN) => 0,
                 Err(errno) => return Step::Ended(Ended::SinkFailed(errno.into())),
             };
             line.moved.add(sent as u64);
-            match buffer.get(sent..) {
-                None | Some([]) => Step::Moved,
-                Some(rest) => {
-                    self.rest = rest.to_vec();
-                    Step::Stuck
-                }
+            if let Some(rest @ [_, ..]) = buffer.get(sent..) {
+                self.rest = rest.to_vec();
+                return Step::Stuck;
+            }
+            match behind {
+                Ok(0) => Step::Ended(pass_on_end(line.from, line.to)),
+                Ok(_) | Err(Errno::AGAIN) => Step::Moved,
+                Err(errno) => Step::Ended(Ended::SourceFailed(errno.into())),
             }
         })
     }
@@ -177,18 +192,27 @@ fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
 /// Reads what has come into `buffer`, in place of what was there. What fills a small buffer is more
 /// than a small message: the buffer grows, and takes what else is there.
 fn receive(from: &Peer, buffer: &mut Vec<u8>, flags: RecvFlags) -> Result<usize, Errno> {
-    let read = |buffer: &mut Vec<u8>, flags| {
-        retry_on_intr(|| Ok(recv(&from.stream, spare_capacity(buffer), flags)?.1))
-    };
     buffer.clear();
-    let bytes = read(buffer, flags)?;
+    let bytes = read_into(from, buffer, flags)?;
     if bytes < SMALL_BYTES || buffer.capacity() >= LARGE_BYTES {
         return Ok(bytes);
     }
     buffer.reserve_exact(LARGE_BYTES - bytes);
     // An error is met again by the next read, as a connection that is gone; these bytes come first.
-    let more = read(buffer, RecvFlags::DONTWAIT).unwrap_or(0);
+    let more = read_into(from, buffer, RecvFlags::DONTWAIT).unwrap_or(0);
     Ok(bytes + more)
+}
+
+/// Reads what else has come behind what is in `buffer`, without blocking; 0 is the end.
+fn receive_more(from: &Peer, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+    if buffer.len() == buffer.capacity() {
+        return Err(Errno::AGAIN);
+    }
+    read_into(from, buffer, RecvFlags::DONTWAIT)
+}
+
+fn read_into(from: &Peer, buffer: &mut Vec<u8>, flags: RecvFlags) -> Result<usize, Errno> {
+    retry_on_intr(|| Ok(recv(&from.stream, spare_capacity(buffer), flags)?.1))
 }
 
 /// Writes some of it. A peer that is gone is an error, not a signal.

@@ -61,14 +61,13 @@ pub(super) fn serve(
                 Step::Moved | Step::Nothing => {}
             }
         }
-        // The end is often right behind the answer, so one look more than poll asks for.
-        while ready.1 && steps < STEPS_MAX {
+        if ready.1 {
             steps += 1;
             match back.step() {
                 Step::Ended(ended) => return Opening::BackendEnded(ended),
                 Step::Stuck => return Opening::LivesOn,
                 Step::Moved => answered = true,
-                Step::Nothing => break,
+                Step::Nothing => {}
             }
         }
         ready = wait::either_readable(&live.client.stream, &backend.stream, PATIENCE);

@@ -44,9 +44,11 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// Moves what is there now, without blocking.
+    /// Moves what is there now, without blocking, and the end of the way if it is right behind: that
+    /// is looked for behind answers only, since few clients end their side with the question.
     pub(super) fn step(&mut self) -> Step {
-        let step = self.relay.step(self.line());
+        let to_the_end = self.direction == Direction::ToClient;
+        let step = self.relay.step(self.line(), to_the_end);
         if let Step::Ended(ended) = step {
             self.settle(ended);
         }

@@ -246,7 +246,7 @@ fn what_a_step_could_not_write_is_written_by_what_follows() {
     let mut rig = rig(Method::Auto);
     let line = rig.middle.line();
     let (mut relay, mut sent) = (Relay::default(), 0);
-    assert_eq!(relay.step(line), Step::Nothing);
+    assert_eq!(relay.step(line, true), Step::Nothing);
     // Nobody reads at the other end, so it gets stuck sooner or later.
     loop {
         let piece = telling(60_000);
@@ -254,7 +254,7 @@ fn what_a_step_could_not_write_is_written_by_what_follows() {
         sent += piece.len();
         let mut step = Step::Moved;
         while step == Step::Moved {
-            step = relay.step(line);
+            step = relay.step(line, true);
         }
         if step == Step::Stuck {
             break;
