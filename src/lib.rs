@@ -12,9 +12,9 @@
 //!                 │
 //!                 ▼
 //!            session thread     leases a backend, connects (the next one if it fails),
-//!                 │             then copies client ──▶ backend
+//!                 │             serves the opening exchange, then copies client ──▶ backend
 //!                 ▼
-//!            return thread      copies client ◀── backend
+//!            return thread      copies client ◀── backend, if the session lives on
 //!
 //! health thread  orders probes, owns every health state, publishes who can serve (RwLock)
 //! reaper         ends sessions in which nothing moves any more
@@ -36,7 +36,7 @@
 //! | [`health`] | the checker thread, and one probe |
 //! | [`registry`] | the sessions that live now |
 //! | [`pool`] | backends, the published rotation, picking, leases |
-//! | [`net`] | sockets and no policy: listen, connect, [`net::relay`], reset |
+//! | [`net`] | sockets and no policy: listen, connect, [`net::relay`], [`net::splice`], [`net::end`], reset |
 //! | [`dummy`] | the backend of the demo, the tests and the benchmarks |
 //! | [`log`] | the log thread and its channel |
 //! | [`threads`] | parked threads, reused |
@@ -53,9 +53,9 @@
 //! | `evener` | the server | the signal channel | a signal came |
 //! | `ctrl-c` | | `sem_wait`, for the signal handler | the process ends |
 //! | `listen NAME` | nothing: hands everything on | `accept`, or the gate when full | the gate is closed, the socket shut down |
-//! | `c12>…:8000` | session 12; reads the client | `read`, `write`, `poll` while connecting, at the end a condition variable | both sides have ended |
-//! | `c12<…:8000` | nothing: borrows the session | `read` of the backend, `write` to the client | the same |
-//! | `parked` | nothing | `park`, for a job | not needed for two seconds, or shutdown |
+//! | `c12>…:8000` | session 12; reads the client | `recv`, `send` or `splice`; `poll` while connecting and in the opening; at the end a condition variable | both sides have ended |
+//! | `c12<…:8000` | nothing: borrows the session | `recv` of the backend, `send` to the client, or `splice` | the same |
+//! | `parked`, or for 50 ms its last name | nothing | `park`, for a job | not needed for two seconds, or shutdown |
 //! | `health` | every health state | a channel, until the next probe is due | the stop channel is disconnected |
 //! | `probe …` | one connection | `poll` | the probe's timeout, or the checker hangs up |
 //! | `reaper` | its notes on each session | a channel, with a timeout | the stop channel is disconnected |

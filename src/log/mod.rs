@@ -22,6 +22,10 @@ use writer::Writer;
 /// Events that may wait to be written; at about 200 bytes each, some 3 MB when the reader stops.
 const CHANNEL_CAPACITY: usize = 16_384;
 
+/// Of these, how many are kept for what is not about a single session. Session lines come by the
+/// thousand and must not crowd out the one that says that a backend is down.
+const CHANNEL_RESERVED: usize = 256;
+
 /// How long the end of the program waits for a reader that has stopped, once to tell the thread and
 /// once for it to end.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -94,10 +98,14 @@ impl Log {
 
     /// Sends an event to the log. Never blocks.
     pub fn send(&self, event: Event) {
-        let wanted = event.level() <= self.level
-            && (self.connections
-                || !matches!(event, Event::SessionEnded(_) | Event::SessionStarted { .. }));
-        if wanted && !self.offer(event) {
+        let is_report = matches!(event, Event::SessionEnded(_) | Event::SessionStarted { .. });
+        if event.level() > self.level || (is_report && !self.connections) {
+            return;
+        }
+        let is_one_of_many = is_report || matches!(event, Event::ConnectFailed { .. });
+        let is_crowded =
+            is_one_of_many && self.messages.len() >= CHANNEL_CAPACITY - CHANNEL_RESERVED;
+        if is_crowded || !self.offer(event) {
             self.dropped.add(1);
         }
     }

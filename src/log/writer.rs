@@ -17,8 +17,7 @@ use crate::sync::Counter;
 const BATCH_BYTES: usize = 64 * 1024;
 
 /// Pause after a batch: whoever sends meanwhile does not have to wake this thread. A line that comes
-/// after a quiet time is written at once, and under load a few hundred together (measured: the log's
-/// part of a short session fell from NN to NN µs).
+/// after a quiet time is written at once, and under load a hundred are written together.
 const GATHER: Duration = Duration::from_millis(5);
 
 /// Pause before a sink that can take nothing now is asked again.

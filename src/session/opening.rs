@@ -7,7 +7,8 @@
 //! reads, when a side does not take what it is sent, or when nothing comes for a moment. A session
 //! of which one side ends in the opening has one way left and needs no second thread at all.
 //!
-//! What it gained (`scripts/bench.d/NOTES.md` has the runs): see there, "opening".
+//! Measured at 64 clients with one request per connection: 65 to 49 µs of CPU each, 5.2 to 3.3
+//! voluntary context switches (`scripts/bench.d/NOTES.md`).
 
 use std::time::Duration;
 
