@@ -3,8 +3,8 @@
 //! A splice costs two system calls and the upkeep of a pipe, whatever it moves; a copy costs two
 //! system calls and the bytes. So short messages are copied and long streams are spliced, and what
 //! tells them apart is how much there is to read each time: a stream comes back full again and again.
-//! A single long message does not, so it takes a few full reads in a row to start, and a few short
-//! ones to stop: a stream stutters, too. PURE.
+//! A single long message does not, so it takes a few full reads more than short ones to start, and a
+//! few short ones more than full ones to stop: a stream stutters, and a long message has an end. PURE.
 
 /// How the bytes of a session are moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,10 +36,10 @@ impl Method {
 /// all at once is rare; a stream brings this much even over a slow network, once it is under way.
 const FULL_BYTES: usize = 16 * 1024;
 
-/// Full reads in a row after which splicing begins.
+/// Full reads, less the short ones among them, after which splicing begins.
 const START_AFTER: u32 = 4;
 
-/// Short reads in a row after which it ends.
+/// Short reads, less the full ones among them, after which it ends.
 const STOP_AFTER: u32 = 16;
 
 /// What has been seen of one direction, and what follows from it.
@@ -47,7 +47,7 @@ const STOP_AFTER: u32 = 16;
 pub struct Bulk {
     method: Method,
     is_on: bool,
-    /// Reads in a row that spoke against what is done now.
+    /// Reads that spoke against what is done now, less those that spoke for it.
     against: u32,
 }
 
@@ -72,7 +72,7 @@ impl Bulk {
             return;
         }
         if (bytes >= FULL_BYTES) == self.is_on {
-            self.against = 0;
+            self.against = self.against.saturating_sub(1);
             return;
         }
         self.against += 1;
@@ -105,12 +105,21 @@ mod tests {
     }
 
     #[test]
-    fn a_few_full_reads_in_a_row_start_it_and_a_few_short_ones_stop_it() {
-        let cases: [(&[(u32, usize)], bool); 7] = [
+    fn a_few_more_full_reads_start_it_and_a_few_more_short_ones_stop_it() {
+        let cases: [(&[(u32, usize)], bool); 9] = [
             (&[], false),
             (&[(1000, SHORT)], false),
             (&[(START_AFTER - 1, FULL_BYTES)], false),
             (&[(START_AFTER, FULL_BYTES)], true),
+            // Long messages, each with its end; and short ones with a long one now and then.
+            (
+                &[(3, FULL_BYTES), (1, SHORT), (3, FULL_BYTES), (1, SHORT)],
+                true,
+            ),
+            (
+                &[(100, SHORT), (3, FULL_BYTES), (2, SHORT), (2, FULL_BYTES)],
+                false,
+            ),
             (
                 &[(START_AFTER - 1, FULL_BYTES), (1, SHORT), (1, FULL_BYTES)],
                 false,

@@ -4,6 +4,20 @@
 //! way back is copied by the return thread, set aside by the listener before. Every resource of the
 //! session is a guard (the permit, the registry entry, the lease, the report, the sockets), so that
 //! each way out of here, a panic included, gives everything back.
+//!
+//! # The system calls of a short session
+//!
+//! One question, one answer, both ends close (`strace -f`, backend on this machine):
+//!
+//! | step | calls |
+//! | --- | --- |
+//! | hand-over | `accept4`, `futex` (wake) on the listener thread; `prctl` (the name) |
+//! | connect | `socket`, four `setsockopt`, `connect` twice, `ioctl` (blocking from here on), `getsockname` (not connected to itself?); on a network `ppoll` and `getsockopt` for the second `connect` |
+//! | opening | `recvfrom`, `sendto`, `ppoll`, `recvfrom`, `recvfrom` (the FIN), `sendto`, `getpeername` (FIN or reset?), `shutdown` |
+//! | end | `recvfrom` (the FIN), `getpeername`, `shutdown`, `close` twice, `futex` (park) |
+//!
+//! Nothing else: no timers (the reaper has a clock for all), no `fcntl`, and the client's options are
+//! inherited from the listening socket.
 
 mod opening;
 mod report;
