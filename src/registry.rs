@@ -22,7 +22,8 @@ pub struct Live {
     backend: OnceLock<Peer>,
     /// Bytes to the backend. Written by the session thread.
     pub bytes_in: Progress,
-    /// Bytes to the client. Written by the return thread.
+    /// Bytes to the client. Written by the session thread in the opening, then by the return thread;
+    /// the hand-over of the job orders the two.
     pub bytes_out: Progress,
     /// Raised by each direction when it ends; read by the reaper, which from the first of them on
     /// counts the half-closed timeout instead of the idle one.

@@ -12,10 +12,10 @@ use std::cell::RefCell;
 use std::ops::ControlFlow::{self, Break, Continue};
 
 use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::{Errno, ioctl_fionread, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::end::{Ended, Peer, pass_on_end};
+use super::end::{Ended, Failure, Peer, pass_on_end};
 use super::splice::{Filled, Pipes};
 use crate::policy::bulk::Bulk;
 use crate::sync::Progress;
@@ -58,11 +58,13 @@ pub enum Step {
     Ended(Ended),
 }
 
-/// The state of one direction that outlives a step: bytes that were read and that the sink could
-/// not take at once. Nearly always none.
+/// The state of one direction that outlives a step. Nearly always there is none.
 #[derive(Debug, Default)]
 pub struct Relay {
+    /// Bytes that were read and that the sink could not take at once.
     rest: Vec<u8>,
+    /// The failure of the source behind them, which the kernel tells only once.
+    failed: Option<Failure>,
 }
 
 impl Relay {
@@ -96,6 +98,10 @@ impl Relay {
             line.moved.add(sent as u64);
             if let Some(rest @ [_, ..]) = buffer.get(sent..) {
                 self.rest = rest.to_vec();
+                self.failed = match behind {
+                    Ok(_) | Err(Errno::AGAIN) => None,
+                    Err(errno) => Some(errno.into()),
+                };
                 return Step::Stuck;
             }
             match behind {
@@ -110,6 +116,9 @@ impl Relay {
     pub fn run(self, line: Line<'_>, pipes: &Pipes) -> Ended {
         if let Err(ended) = send_all(line, &self.rest) {
             return ended;
+        }
+        if let Some(failure) = self.failed {
+            return Ended::SourceFailed(failure);
         }
         drop(self);
         let mut bulk = Bulk::new(pipes.method());
@@ -158,7 +167,7 @@ fn splice(
     pipes: &Pipes,
 ) -> ControlFlow<Ended> {
     let Some(mut pipe) = pipes.open() else {
-        bulk.refuse();
+        bulk.put_off();
         return Continue(());
     };
     while bulk.is_on() {
@@ -198,9 +207,12 @@ fn receive(from: &Peer, buffer: &mut Vec<u8>, flags: RecvFlags) -> Result<usize,
         return Ok(bytes);
     }
     buffer.reserve_exact(LARGE_BYTES - bytes);
-    // An error is met again by the next read, as a connection that is gone; these bytes come first.
-    let more = read_into(from, buffer, RecvFlags::DONTWAIT).unwrap_or(0);
-    Ok(bytes + more)
+    // Only where bytes wait is this read sure not to take away an error, which the kernel tells once:
+    // the next read would see the end of the stream instead.
+    if ioctl_fionread(&from.stream).is_ok_and(|waiting| waiting > 0) {
+        return Ok(bytes + read_into(from, buffer, RecvFlags::DONTWAIT).unwrap_or(0));
+    }
+    Ok(bytes)
 }
 
 /// Reads what else has come behind what is in `buffer`, without blocking; 0 is the end.

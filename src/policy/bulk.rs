@@ -83,6 +83,13 @@ impl Bulk {
         }
     }
 
+    /// It can't be done now, since every pipe is taken: copies, and tries again later.
+    pub fn put_off(&mut self) {
+        self.method = Method::Auto;
+        self.is_on = false;
+        self.against = 0;
+    }
+
     /// It was tried and can't be done: from now on this direction copies.
     pub fn refuse(&mut self) {
         self.method = Method::Copy;
@@ -144,6 +151,17 @@ mod tests {
     fn a_method_that_was_asked_for_stays() {
         assert!(!after(Method::Copy, &[(100, FULL_BYTES)]));
         assert!(after(Method::Splice, &[(100, 1)]));
+    }
+
+    #[test]
+    fn what_was_put_off_is_tried_again_when_more_comes() {
+        for method in [Method::Auto, Method::Splice] {
+            let mut bulk = Bulk::new(method);
+            bulk.put_off();
+            assert!(!bulk.is_on());
+            (0..START_AFTER).for_each(|_| bulk.saw(FULL_BYTES));
+            assert!(bulk.is_on());
+        }
     }
 
     #[test]

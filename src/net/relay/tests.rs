@@ -3,7 +3,6 @@
 use super::*;
 use crate::net::abort;
 use crate::net::connect::tests::pair;
-use crate::net::end::Failure;
 use crate::policy::bulk::Method;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -279,4 +278,32 @@ fn what_a_step_could_not_write_is_written_by_what_follows() {
             .chunks(60_000)
             .all(|piece| piece == telling(60_000))
     );
+}
+
+/// The kernel tells an error once. A message that just fills the small buffer is followed by a look
+/// for more, and that look must not take away the reset behind it, nor after our own FIN.
+#[test]
+fn a_reset_behind_a_message_that_fills_the_buffer_is_no_end_of_file() {
+    for half_closed in [false, true] {
+        in_every_way(|mut rig| {
+            if half_closed {
+                rig.middle.from.fin_sent.raise();
+                rig.middle.from.stream.shutdown(Shutdown::Write).unwrap();
+            }
+            rig.client.write_all(&telling(SMALL_BYTES)).unwrap();
+            abort::wait_until_delivered(&rig.client);
+            abort::reset(&rig.client);
+            while abort::is_connected(&rig.middle.from.stream) {
+                std::thread::yield_now();
+            }
+            assert_eq!(
+                rig.middle.there(),
+                Ended::SourceFailed(Failure::Reset),
+                "half-closed: {half_closed}"
+            );
+            let mut received = vec![0; SMALL_BYTES];
+            rig.backend.read_exact(&mut received).unwrap();
+            assert!(received == telling(SMALL_BYTES));
+        });
+    }
 }
