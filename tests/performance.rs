@@ -14,6 +14,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 
+use rustix::process::Signal;
 use support::{Evener, Server, config, connect, eventually, read_to_end_with_deadline};
 
 const OFF: &str = "health_check: off";
@@ -156,9 +157,12 @@ fn one_question_and_its_answer_need_no_second_thread_and_a_longer_talk_does() {
     let server = Server::start();
     // Not with the splice that the environment may ask for: that is for those who live on.
     let evener = start(&server, "{ relay: auto }");
+    // While evener stands still, so that it finds the question and its end together.
+    evener.signal(Signal::STOP);
     let mut client = connect(evener.address(0));
     client.write_all(b"question").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
+    evener.signal(Signal::CONT);
     let mut backend = server.accept();
     let mut question = String::new();
     backend.read_to_string(&mut question).unwrap();

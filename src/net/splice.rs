@@ -40,7 +40,10 @@ const LARGE_MAX: u32 = 24;
 #[derive(Debug, Clone)]
 pub struct Pipes {
     method: Method,
+    /// Places for pipes. Taken by the thread that opens one, given back when it drops it; an atomic,
+    /// because who finds none copies instead of waiting.
     all: Arc<Allowance>,
+    /// The same for large ones among them.
     large: Arc<Allowance>,
 }
 

@@ -1,7 +1,8 @@
 //! One session's life, top to bottom: lease a backend, connect, relay both ways, report.
 //!
-//! [`run`] is called on the session thread, which also copies from the client to the backend. The
-//! way back is copied by the return thread, set aside by the listener before. Every resource of the
+//! [`run`] is called on the session thread, which serves the opening exchange (`opening`) and then
+//! copies from the client to the backend. When the session lives on, the way back is copied by the
+//! return thread, set aside by the listener before. Every resource of the
 //! session is a guard (the permit, the registry entry, the lease, the report, the sockets), so that
 //! each way out of here, a panic included, gives everything back.
 //!

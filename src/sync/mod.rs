@@ -17,7 +17,7 @@
 //! | [`Counter`] | many threads, `fetch_add`; the log thread takes, `swap` | the log thread | Relaxed | a statistic: nothing is read because of it | `counter_loses_nothing` |
 //! | [`Active`] | claim: `compare_exchange` or `fetch_add`; end of a lease: `fetch_sub` | balancing policies | Relaxed | a load estimate; the claim's compare-exchange is atomic in any ordering, and the backend it belongs to never moves or dies under a lease (it is held by an `Arc`) | `active_claims_spread_a_burst` and two more |
 //! | [`Allowance`] | take: `compare_exchange`; giving back: `fetch_add` | the same calls | Acquire to take, Release to give back; partner: the other call | whoever takes a place that was given back opens its pipe after the one before has closed its own | `allowance_is_never_exceeded` |
-//! | [`Progress`] | one thread, load + store | the reaper; the session thread at the end | Relaxed | a single writer can't lose an update; the reaper only compares it with its own last reading, and the join of the return thread orders the last read | `progress_of_one_writer_only_grows_and_loses_nothing` |
+//! | [`Progress`] | one thread at a time, load + store; a hand-over by a [`Slot`] is between two | the reaper; the session thread at the end | Relaxed | a single writer can't lose an update; the reaper only compares it with its own last reading, and the join of the return thread orders the last read | `progress_of_one_writer_only_grows_and_loses_nothing` |
 //! | [`Cause`] | first of several, `compare_exchange` | the session thread at the end | Relaxed | the value is all there is to know; the join of the return thread orders the last read | `cause_is_the_first_that_was_given` |
 //! | [`Flag`] | either thread of a session, or the reaper, `swap` | the others of these | Relaxed | no other memory is read because of it; where it is compared with the state of a socket, the kernel's lock on that socket is the partner | `flag_is_raised_once`, `flag_looked_at_after_the_connection_tells_a_fin_from_a_reset` |
 //!
@@ -126,8 +126,8 @@ impl Active {
     }
 }
 
-/// How far a thread has come, in bytes. Written by that one thread, read by the reaper, and at the
-/// end by the session thread for its report.
+/// How far a thread has come, in bytes. Written by that one thread, or by the one it hands its work to;
+/// read by the reaper, and at the end by the session thread for its report.
 #[derive(Debug, Default)]
 pub struct Progress(AtomicU64);
 
