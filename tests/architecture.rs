@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 /// below its own; two modules of one row know nothing of each other.
 const FLOORS: &[&[&str]] = &[
     &["server", "demo"],
+    &["control"],
     &["acceptor"],
     &["reaper"],
     &["session"],
@@ -26,6 +27,7 @@ const FLOORS: &[&[&str]] = &[
     &["dummy"],
     &["log"],
     &["threads"],
+    &["stats"],
     &["events"],
     &["config"],
     &["limits"],
@@ -35,12 +37,19 @@ const FLOORS: &[&[&str]] = &[
 
 /// Beyond the floors: what a module needs of the rows below is less than all of it.
 const KNOWS_ONLY: &[(&str, &[&str])] = &[
-    ("registry", &["events", "net", "sync"]),
+    (
+        "control",
+        &[
+            "config", "events", "policy", "pool", "registry", "stats", "sync", "threads",
+        ],
+    ),
+    ("registry", &["events", "net", "policy", "pool", "sync"]),
     ("pool", &["config", "policy", "sync"]),
     ("net", &["policy", "sync"]),
     ("dummy", &[]),
     ("limits", &[]),
     ("threads", &["sync"]),
+    ("stats", &["events", "sync"]),
     ("events", &["config", "limits"]),
     ("config", &["policy"]),
     ("policy", &[]),

@@ -13,6 +13,7 @@ mod arguments;
 mod check;
 pub mod cli;
 pub mod defaults;
+pub mod diff;
 mod error;
 mod file;
 mod pools;
