@@ -111,11 +111,7 @@ impl Pool {
         loop {
             let pick = (self.config.balance.pick)(&Choice {
                 rotation,
-                active: &|index| {
-                    self.backends
-                        .get(index)
-                        .map_or(0, |backend| backend.active.get())
-                },
+                active: &|index| self.active(index),
                 tried,
                 ticket,
                 random: splitmix::nth(seed, ticket),
@@ -131,6 +127,26 @@ impl Pool {
             }
             return Some(Lease::new(Arc::clone(backend), pick.backend));
         }
+    }
+
+    /// What a pick would look at if it came now, for whoever explains it; no ticket is taken.
+    pub fn peek<R>(&self, look: impl FnOnce(&Choice<'_>) -> R) -> R {
+        let ticket = self.sequence.first_tickets.next();
+        let seed = splitmix::nth(self.sequence.random_seed, 0);
+        self.rotation.with(|rotation| {
+            look(&Choice {
+                rotation,
+                active: &|index| self.active(index),
+                tried: &[],
+                ticket,
+                random: splitmix::nth(seed, ticket),
+            })
+        })
+    }
+
+    fn active(&self, index: usize) -> u32 {
+        let backend = self.backends.get(index);
+        backend.map_or(0, |backend| backend.active.get())
     }
 
     /// How many backends are up.

@@ -67,6 +67,11 @@ impl Ticket {
     pub fn take(&self) -> u64 {
         self.0.fetch_add(1, Relaxed)
     }
+
+    /// The number that the next call of [`Ticket::take`] would get: for whoever only looks.
+    pub fn next(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
 }
 
 /// A count of events. Written by many threads; where somebody reads it, by the thread that reports it.
