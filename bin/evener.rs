@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crossbeam_channel::Receiver;
 
+use evener::client;
 use evener::config::cli::{self, Command};
 use evener::config::{Config, Scheduler};
 use evener::demo::Demo;
@@ -48,6 +49,10 @@ fn main() -> ExitCode {
         }) => match Demo::start(&config) {
             Ok(demo) => run(&config, Some(demo)),
             Err(error) => fail(&[format!("error: {error}")]),
+        },
+        Ok(Command::Ask(ask)) => match client::run(&ask, signals) {
+            Ok(text) => print(&text),
+            Err(error) => fail(&[error]),
         },
         Err(error) => {
             complain(&error);

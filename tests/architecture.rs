@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 /// below its own; two modules of one row know nothing of each other.
 const FLOORS: &[&[&str]] = &[
     &["server", "demo"],
+    &["client"],
     &["acceptor"],
     &["reaper"],
     &["session"],
@@ -35,6 +36,7 @@ const FLOORS: &[&[&str]] = &[
 
 /// Beyond the floors: what a module needs of the rows below is less than all of it.
 const KNOWS_ONLY: &[(&str, &[&str])] = &[
+    ("client", &["config", "net", "policy", "threads"]),
     ("registry", &["events", "net", "sync"]),
     ("pool", &["config", "policy", "sync"]),
     ("net", &["policy", "sync"]),
