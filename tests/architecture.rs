@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["server", "demo"],
     &["client"],
+    &["admin"],
     &["acceptor"],
     &["reaper"],
     &["session"],
@@ -37,6 +38,12 @@ const FLOORS: &[&[&str]] = &[
 /// Beyond the floors: what a module needs of the rows below is less than all of it.
 const KNOWS_ONLY: &[(&str, &[&str])] = &[
     ("client", &["config", "net", "policy", "threads"]),
+    (
+        "admin",
+        &[
+            "config", "events", "limits", "log", "net", "sync", "threads",
+        ],
+    ),
     ("registry", &["events", "net", "sync"]),
     ("pool", &["config", "policy", "sync"]),
     ("net", &["policy", "sync"]),

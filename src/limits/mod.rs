@@ -22,10 +22,10 @@ const THREADS_PER_SESSION: u64 = 2;
 /// Memory maps of one thread (seen in /proc/PID/maps with Rust 1.95, glibc and musl alike).
 const MAPS_PER_THREAD: u64 = 4;
 
-/// Descriptors kept free for probes, the log, the listeners and whatever a library opens.
-const DESCRIPTORS_RESERVED: u64 = 64 + PROBES_AT_ONCE;
-/// Threads kept free for probes and the threads of evener itself.
-const THREADS_RESERVED: u64 = 32 + PROBES_AT_ONCE;
+/// Descriptors kept free for probes, admin connections, the log, the listeners and whatever a library opens.
+const DESCRIPTORS_RESERVED: u64 = 64 + PROBES_AT_ONCE + ADMIN_CONNECTIONS as u64;
+/// Threads kept free for probes, admin connections and the threads of evener itself.
+const THREADS_RESERVED: u64 = 32 + PROBES_AT_ONCE + ADMIN_CONNECTIONS as u64;
 /// Memory maps kept free for the allocator, on top of those of the reserved threads.
 const MAPS_RESERVED: u64 = 256;
 
@@ -37,6 +37,10 @@ const ADDRESS_SPACE_RESERVED: u64 = 256 * 1024 * 1024;
 
 /// How many probes run at once at most; see [`crate::health`].
 pub const PROBES_AT_ONCE: u64 = 96;
+
+/// How many admin connections there are at once at most; see `crate::admin`. Room for them is set
+/// aside, so that evener can be asked and told when it is full.
+pub const ADMIN_CONNECTIONS: usize = 16;
 
 /// What the machine allows a process, as read; `None` is "no limit, or none that could be read".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -321,7 +325,7 @@ mod tests {
                     ..STOCK
                 },
                 Bound::Descriptors,
-                400,
+                392,
             ),
             (
                 Allowed {
@@ -333,7 +337,7 @@ mod tests {
             ),
             (
                 Allowed {
-                    pid_max: Some(1328),
+                    pid_max: Some(1344),
                     ..STOCK
                 },
                 Bound::PidMax,
@@ -341,7 +345,7 @@ mod tests {
             ),
             (
                 Allowed {
-                    threads_max: Some(1328),
+                    threads_max: Some(1344),
                     ..STOCK
                 },
                 Bound::ThreadsMax,
@@ -349,7 +353,7 @@ mod tests {
             ),
             (
                 Allowed {
-                    user_threads: Some(1128),
+                    user_threads: Some(1144),
                     ..STOCK
                 },
                 Bound::UserThreads,
@@ -361,7 +365,7 @@ mod tests {
                     ..STOCK
                 },
                 Bound::CgroupThreads,
-                2386,
+                2378,
             ),
             (
                 Allowed {
