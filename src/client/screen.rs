@@ -109,10 +109,11 @@ impl Screen {
         let mut page = String::from("\x1b[H");
         for (index, line) in text.lines().take(lines).enumerate() {
             if index > 0 {
-                page.push_str("\r\n");
+                page.push('\n');
             }
-            page.extend(line.chars().take(columns));
+            // Cleared first: behind a full line, the clearing would take its last character.
             page.push_str("\x1b[K");
+            page.extend(line.chars().take(columns));
         }
         page.push_str("\x1b[J");
         write_out(&page)

@@ -187,5 +187,4 @@ fn split(authority: &str) -> Option<(Host, u16)> {
 }
 
 #[cfg(test)]
-#[path = "guard_tests.rs"]
 mod tests;
