@@ -395,6 +395,23 @@ fn without_the_token_only_the_probes_are_answered() {
 }
 
 #[test]
+fn a_reload_may_change_the_token_under_the_same_address() {
+    let served = Served::new();
+    assert_eq!(served.ask("GET /x", "").status, 200);
+    let dir = served.dir.path();
+    let section = format!("{{ bind: '{}', token_file: DIR/token }}", served.address());
+    let admin = config(&section, dir).admin.unwrap();
+    assert!(!served.admin().is_at(&admin.bind), "its config says port 0");
+    let token = Door::read_token(&admin, &served.log).unwrap();
+    served.admin().set_token(token);
+    served.ask("GET /x", "").error(401);
+    let good = format!("Authorization: Bearer {TOKEN}\r\n");
+    assert_eq!(served.ask("GET /x", &good).status, 200);
+    served.admin().set_token(None);
+    assert_eq!(served.ask("GET /x", "").status, 200);
+}
+
+#[test]
 fn a_panic_in_a_handler_ends_that_connection_only() {
     let served = Served::new();
     served.ask("GET /panic", "").error(500);

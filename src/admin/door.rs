@@ -14,12 +14,18 @@ use crate::events::Event;
 use crate::log::Log;
 use crate::net::listener::Bound;
 use crate::net::unix::UnixListener;
+use crate::sync::Published;
 
 /// A listening admin address. Connections wait in its backlog until a server is started on it.
 #[derive(Debug)]
 pub struct Door {
     listener: Listener,
-    pub(super) guard: Guard,
+    place: Place,
+    /// Written by a reload, read by every connection. Published, so that one connection sees one
+    /// token from beginning to end.
+    token: Published<Option<Token>>,
+    /// As in the config.
+    bind: AdminBind,
     address: String,
 }
 
@@ -61,7 +67,7 @@ impl Door {
         let Some(admin) = &config.admin else {
             return Ok(None);
         };
-        let token = read_token(admin, log)?;
+        let token = Door::read_token(admin, log)?;
         let bound = match config.listener_at(&admin.bind) {
             Some(listener) => Err(io::Error::new(
                 io::ErrorKind::AddrInUse,
@@ -72,7 +78,9 @@ impl Door {
         match bound {
             Ok((listener, place, address)) => Ok(Some(Door {
                 listener,
-                guard: Guard { place, token },
+                place,
+                token: Published::new(token),
+                bind: admin.bind.clone(),
                 address,
             })),
             Err(error) if admin.configured => Err(DoorError::Bind {
@@ -89,6 +97,45 @@ impl Door {
         }
     }
 
+    /// Reads the token of this config; `None` is none. Apart from [`Door::open`], so that a reload can
+    /// read one before it decides to use it.
+    ///
+    /// # Errors
+    ///
+    /// [`DoorError::Token`].
+    pub fn read_token(admin: &Admin, log: &Log) -> Result<Option<Token>, DoorError> {
+        let Some(file) = &admin.token_file else {
+            return Ok(None);
+        };
+        let (token, is_public) = Token::read(file).map_err(|error| DoorError::Token {
+            file: file.clone(),
+            error,
+        })?;
+        if is_public {
+            log.send(Event::AdminTokenPublic {
+                file: file.display().to_string(),
+            });
+        }
+        Ok(Some(token))
+    }
+
+    pub(super) fn set_token(&self, token: Option<Token>) {
+        self.token.store(token);
+    }
+
+    /// What `act` makes of the rules of this moment.
+    pub(super) fn with_guard<T>(&self, act: impl FnOnce(Guard<'_>) -> T) -> T {
+        let token = self.token.load();
+        act(Guard {
+            place: self.place,
+            token: Option::as_ref(&token),
+        })
+    }
+
+    pub(super) fn is_at(&self, bind: &AdminBind) -> bool {
+        self.bind == *bind
+    }
+
     /// Where it is: `http://127.0.0.1:9900/` or `unix:/path`.
     pub fn address(&self) -> &str {
         &self.address
@@ -102,22 +149,6 @@ impl AsFd for Door {
             Listener::Unix(listener) => listener.as_fd(),
         }
     }
-}
-
-fn read_token(admin: &Admin, log: &Log) -> Result<Option<Token>, DoorError> {
-    let Some(file) = &admin.token_file else {
-        return Ok(None);
-    };
-    let (token, is_public) = Token::read(file).map_err(|error| DoorError::Token {
-        file: file.clone(),
-        error,
-    })?;
-    if is_public {
-        log.send(Event::AdminTokenPublic {
-            file: file.display().to_string(),
-        });
-    }
-    Ok(Some(token))
 }
 
 fn bind(address: &AdminBind) -> io::Result<(Listener, Place, String)> {

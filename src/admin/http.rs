@@ -20,7 +20,7 @@ pub(super) struct Received {
 
 /// Reads one request, asking the guard as soon as its head is there. `None`: the peer has left, and
 /// no answer would reach it.
-pub(super) fn read(peer: &mut (impl Read + Write), guard: &Guard) -> Option<Received> {
+pub(super) fn read(peer: &mut (impl Read + Write), guard: Guard<'_>) -> Option<Received> {
     let mut bytes = Vec::new();
     let request = match read_request(peer, guard, &mut bytes) {
         Ok(request) => Ok(request),
@@ -61,7 +61,7 @@ impl From<io::Error> for Broken {
 
 fn read_request(
     peer: &mut (impl Read + Write),
-    guard: &Guard,
+    guard: Guard<'_>,
     bytes: &mut Vec<u8>,
 ) -> Result<Request, Broken> {
     let (head, head_bytes) = read_head(peer, bytes)?;
@@ -153,7 +153,7 @@ mod tests {
             piece,
             got: Vec::new(),
         };
-        let received = read(&mut peer, &guard);
+        let received = read(&mut peer, guard);
         (received, peer.got)
     }
 

@@ -26,6 +26,7 @@ mod token;
 pub use door::{Door, DoorError};
 pub use message::{Method, Request, Response};
 pub use server::Admin;
+pub use token::Token;
 
 /// Answers what the guard let through.
 ///

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::guard::Guard;
-use super::{Door, Handler, Response, http};
+use super::{Door, Handler, Response, Token, http};
+use crate::config::AdminBind;
 use crate::events::Event;
 use crate::limits::ADMIN_CONNECTIONS;
 use crate::log::Log;
@@ -87,6 +87,16 @@ impl Admin {
     /// Where it is: `http://127.0.0.1:9900/` or `unix:/path`.
     pub fn address(&self) -> &str {
         self.door.address()
+    }
+
+    /// Does it listen where this says? Then a reload keeps it, and gives it the token of the config.
+    pub fn is_at(&self, bind: &AdminBind) -> bool {
+        self.door.is_at(bind)
+    }
+
+    /// Asks for this token from now on; see [`Door::read_token`].
+    pub fn set_token(&self, token: Option<Token>) {
+        self.door.set_token(token);
     }
 
     /// Takes no new request. Requests that are being answered get their answer, within a second; it
@@ -175,7 +185,7 @@ impl Acceptor {
         let alive = self.alive.clone();
         let work = move || {
             let _alive: Sender<Infallible> = alive;
-            serve(&own, &door.guard, &*handler);
+            serve(&own, &door, &*handler);
         };
         match threads::spawn_with_stack("admin conn", STACK_BYTES, work) {
             Ok(thread) => self.connections.push(Connection {
@@ -234,9 +244,9 @@ fn join(connections: Vec<Connection>) {
 }
 
 /// The life of a connection: one request, one answer.
-fn serve(stream: &Stream, guard: &Guard, handler: &dyn Handler) {
+fn serve(stream: &Stream, door: &Door, handler: &dyn Handler) {
     let mut peer = Timed::new(stream, Instant::now() + PATIENCE);
-    let Some(received) = http::read(&mut peer, guard) else {
+    let Some(received) = door.with_guard(|guard| http::read(&mut peer, guard)) else {
         return;
     };
     let response = match received.request {

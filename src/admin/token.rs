@@ -14,7 +14,7 @@ const BYTES_MAX: usize = 1024;
 const MODE_WORLD_READABLE: u32 = 0o004;
 
 /// A token. It is never printed.
-pub(super) struct Token(Vec<u8>);
+pub struct Token(Vec<u8>);
 
 impl Token {
     /// The token, or what it lacks.

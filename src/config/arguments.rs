@@ -187,7 +187,7 @@ impl Raw {
     }
 
     fn check_file(self) -> Result<Command, UsageError> {
-        if !self.is_bare() {
+        if !self.is_bare() || self.admin.is_some() {
             return Err(UsageError::new(
                 "`check` takes a file and no options",
                 "`evener check FILE`",

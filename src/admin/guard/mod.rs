@@ -28,17 +28,17 @@ pub(super) enum Place {
 }
 
 /// The rules for one address.
-#[derive(Debug)]
-pub(super) struct Guard {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guard<'t> {
     pub(super) place: Place,
     /// What every request has to bring along, but for [`OPEN_PATHS`].
-    pub(super) token: Option<Token>,
+    pub(super) token: Option<&'t Token>,
 }
 
 /// What needs no token: the probes of whoever runs evener. They tell nothing but yes or no.
 const OPEN_PATHS: [&str; 2] = ["healthz", "readyz"];
 
-impl Guard {
+impl Guard<'_> {
     /// Lets the request through, or says what it gets instead.
     pub(super) fn check(&self, head: &Head) -> Result<(), Response> {
         self.check_host(head)?;
@@ -75,7 +75,7 @@ impl Guard {
     }
 
     fn check_token(&self, head: &Head) -> Result<(), Response> {
-        let Some(token) = &self.token else {
+        let Some(token) = self.token else {
             return Ok(());
         };
         let is_open = matches!(head.path.as_slice(), [only] if OPEN_PATHS.contains(&only.as_str()));

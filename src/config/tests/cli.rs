@@ -194,6 +194,7 @@ fn bad_command_lines_say_what_would_be_right() {
         ("check", "`check` needs a file", "evener check FILE"),
         ("check a b", "FILE of `check` is given twice", ""),
         ("check a -c b", "`check` takes a file and no options", ""),
+        ("check a --admin off", "`check` takes a file and no options", ""),
         ("--print-config=yes", "", ""),
     ] {
         let shown = match read(line) {
