@@ -4,15 +4,18 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 
 use evener::client;
-use evener::config::cli::{self, Command};
+use evener::config::cli::{self, Command, Source};
 use evener::config::{Config, Scheduler};
+use evener::control::Control;
 use evener::demo::Demo;
 use evener::log::Log;
 use evener::server::{Server, Shutdown, StartError};
+use evener::threads;
 
 /// As a process killed by SIGINT ends, for a shell.
 const FORCED: u8 = 130;
@@ -35,7 +38,7 @@ fn main() -> ExitCode {
             Ok(config) if print_config => print(&config.to_yaml()),
             Ok(config) => {
                 warn(&config);
-                run(&config, None)
+                run(source, config, None)
             }
             Err(errors) => fail(&errors),
         },
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
             config,
             print_config: false,
         }) => match Demo::start(&config) {
-            Ok(demo) => run(&config, Some(demo)),
+            Ok(demo) => run(Source::Arguments(config.clone()), *config, Some(demo)),
             Err(error) => fail(&[format!("error: {error}")]),
         },
         Ok(Command::Ask(ask)) => match client::run(&ask, signals) {
@@ -61,7 +64,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
+fn run(source: Source, config: Config, demo: Option<Demo>) -> ExitCode {
     if config.performance.scheduler == Scheduler::Batch {
         // Before the first thread starts, so that all have it. It makes evener faster and nothing
         // else, so where it is refused, evener runs all the same.
@@ -76,14 +79,15 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
         Err(error) => return fail(&[format!("error: {}", StartError::Thread(error))]),
     };
     log.report_panics();
-    let code = match Server::start(config, &log, &signals) {
+    let code = match Server::start(source, config, &log, &signals) {
         Ok(server) => {
             if let Some(demo) = &demo {
                 demo.explain(&log);
             }
-            // The sender lives in the signal handler, so this is a signal.
-            let _ = signals.recv();
-            match server.shut_down(&signals) {
+            if let Err(error) = reload_on_hangup(server.control()) {
+                complain(&format_args!("warning: no reload by SIGHUP: {error}"));
+            }
+            match server.run(&signals) {
                 Shutdown::Clean => ExitCode::SUCCESS,
                 Shutdown::Forced => ExitCode::from(FORCED),
             }
@@ -100,9 +104,9 @@ fn stdout() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
-/// A message for each SIGINT or SIGTERM. SIGHUP means "reload" to whoever sends it to a service, which
-/// this version can't do yet: it is blocked, before the first thread starts, so that it ends nothing.
-/// At a terminal it means that the terminal was closed, and ends the program like the others.
+/// A message for each SIGINT or SIGTERM. SIGHUP means "reload" to whoever sends it to a service: it is
+/// blocked, before the first thread starts, so that it waits for the thread that asks for it. At a
+/// terminal it means that the terminal was closed, and ends the program like the others.
 fn signals() -> Result<Receiver<()>, ctrlc::Error> {
     if !io::stdin().is_terminal() {
         evener_sys::block_hangup().map_err(ctrlc::Error::System)?;
@@ -113,6 +117,21 @@ fn signals() -> Result<Receiver<()>, ctrlc::Error> {
         let _ = sender.send(());
     })?;
     Ok(signals)
+}
+
+/// Starts the thread that asks for a reload whenever a SIGHUP comes.
+fn reload_on_hangup(control: &Arc<Control>) -> io::Result<()> {
+    if io::stdin().is_terminal() {
+        return Ok(());
+    }
+    let control = Arc::clone(control);
+    // Nobody joins it: it waits for signals as long as there is a process to get them.
+    threads::spawn("hangup", move || {
+        while evener_sys::wait_for_hangup().is_ok() {
+            control.reload_soon();
+        }
+    })
+    .map(drop)
 }
 
 fn warn(config: &Config) {

@@ -29,9 +29,10 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`server`], [`demo`] | start and shutdown, in a written order; owns every `JoinHandle` |
+//! | [`server`], [`demo`] | start, reload and shutdown, in a written order; owns every `JoinHandle` |
 //! | [`client`] | asks a running evener, and tells it what to do |
 //! | [`admin`] | the admin server: HTTP, who may do what, its threads |
+//! | [`control`] | what is running now, and how changes are asked for |
 //! | [`acceptor`] | a listener thread: room first, then accept, then two threads |
 //! | [`reaper`] | ends silent sessions |
 //! | [`session`] | **one session's life, read top to bottom** |
@@ -42,6 +43,7 @@
 //! | [`dummy`] | the backend of the demo, the tests and the benchmarks |
 //! | [`log`] | the log thread and its channel |
 //! | [`threads`] | parked threads, reused |
+//! | [`stats`] | what is counted for the process |
 //! | [`events`] | everything that can be logged: one closed enum |
 //! | [`config`] | YAML and command line to a checked config; every default |
 //! | [`limits`] | how many sessions this process can hold |
@@ -52,17 +54,18 @@
 //!
 //! | thread (as `ps -L` shows it) | owns | blocks in | ends because |
 //! | --- | --- | --- | --- |
-//! | `evener` | the server | the signal channel | a signal came |
+//! | `evener` | the server; makes every change | the channels of signals and of requests | a signal came |
 //! | `ctrl-c` | | `sem_wait`, for the signal handler | the process ends |
 //! | `listen NAME` | nothing: hands everything on | `accept`, or the gate when full | the gate is closed, the socket shut down |
 //! | `c12>…:8000` | session 12; reads the client | `recv`, `send` or `splice`; `poll` while connecting and in the opening; at the end a condition variable | both sides have ended |
 //! | `c12<…:8000` | nothing: borrows the session | `recv` of the backend, `send` to the client, or `splice` | the same |
 //! | `parked`, or for 50 ms its last name | nothing | `park`, for a job | not needed for two seconds, or shutdown |
-//! | `health` | every health state | a channel, until the next probe is due | the stop channel is disconnected |
+//! | `health` | every health state | its channels, until the next probe is due | the channel of orders is disconnected |
 //! | `probe …` | one connection | `poll` | the probe's timeout, or the checker hangs up |
 //! | `reaper` | its notes on each session | a channel, with a timeout | the stop channel is disconnected |
 //! | `admin` | the admin connections | `accept` | the socket is shut down |
 //! | `admin conn` | one admin connection | `recv`, `send`, or what its handler does | it has answered, or its 5 s are over |
+//! | `hangup` | nothing | `sigwait`, for SIGHUP | the process ends |
 //! | `log` | standard output | a channel, or `write` | it was told that this was all |
 //! | `keys` (`evener top` only) | | `read` of the terminal | `q` is pressed, or the process ends |
 //! | `demo`, `dummy …` (`evener demo` only) | the built-in backends | `read` of the terminal; `accept`, `read` | the process ends |
@@ -76,6 +79,7 @@ pub mod acceptor;
 pub mod admin;
 pub mod client;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod dummy;
 pub mod events;
@@ -89,5 +93,6 @@ pub mod reaper;
 pub mod registry;
 pub mod server;
 pub mod session;
+pub mod stats;
 pub mod sync;
 pub mod threads;

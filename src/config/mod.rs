@@ -15,6 +15,7 @@ mod ask;
 mod check;
 pub mod cli;
 pub mod defaults;
+pub mod diff;
 mod error;
 mod file;
 mod pools;

@@ -36,11 +36,15 @@ pub enum EndReason {
     Shutdown,
     /// A bug in evener: the session's thread panicked.
     Internal,
+    /// An administrator ended it.
+    Killed,
+    /// Its backend was taken out of the config, and the time to finish was over.
+    Removed,
 }
 
 impl EndReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [EndReason; 15] = [
+    pub const ALL: [EndReason; 17] = [
         EndReason::Normal,
         EndReason::ClientReset,
         EndReason::ServerReset,
@@ -56,6 +60,8 @@ impl EndReason {
         EndReason::Resources,
         EndReason::Shutdown,
         EndReason::Internal,
+        EndReason::Killed,
+        EndReason::Removed,
     ];
 
     /// The word in the log, and HAProxy's two letters for the same (its manual, "Session state at
@@ -78,6 +84,8 @@ impl EndReason {
             EndReason::Resources => ("resources", "RC"),
             EndReason::Shutdown => ("shutdown", "KD"),
             EndReason::Internal => ("internal", "ID"),
+            EndReason::Killed => ("killed", "KD"),
+            EndReason::Removed => ("backend_removed", "KD"),
         }
     }
 
@@ -117,6 +125,6 @@ mod tests {
             assert_eq!(code.len(), 2);
         }
         assert_eq!(EndReason::from_code(0), None);
-        assert_eq!(EndReason::from_code(16), None);
+        assert_eq!(EndReason::from_code(EndReason::ALL.len() as u8 + 1), None);
     }
 }

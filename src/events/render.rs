@@ -62,6 +62,34 @@ impl Event {
             Event::Full { listener, limit } => {
                 ("full", json!({"listener": &**listener, "limit": limit}))
             }
+            Event::Reloaded {
+                generation,
+                changes,
+            } => (
+                "reloaded",
+                json!({"generation": generation, "changes": changes}),
+            ),
+            Event::ConfigChanged { change } => ("config_changed", json!({"change": change})),
+            Event::ConfigWarning { warning } => ("config_warning", json!({"warning": warning})),
+            Event::ReloadFailed { errors } => ("reload_failed", json!({"errors": errors})),
+            Event::BackendChanged {
+                pool,
+                backend,
+                address,
+                change,
+            } => (
+                "backend_changed",
+                json!({"pool": &**pool, "backend": &**backend, "address": address.to_string(),
+                       "change": change}),
+            ),
+            Event::LeavingAborted {
+                pool,
+                backend,
+                sessions,
+            } => (
+                "leaving_aborted",
+                json!({"pool": &**pool, "backend": &**backend, "sessions": sessions}),
+            ),
             Event::Draining {
                 sessions, timeout, ..
             } => (
@@ -145,6 +173,45 @@ impl fmt::Display for Event {
             Event::Full { listener, limit } => write!(
                 f,
                 "listener {listener} is full at {limit} connections; further clients wait in the backlog"
+            ),
+            Event::Reloaded {
+                generation,
+                changes: 0,
+            } => write!(
+                f,
+                "config reloaded, nothing has changed (generation {generation})"
+            ),
+            Event::Reloaded {
+                generation,
+                changes,
+            } => write!(
+                f,
+                "config reloaded, changes: {changes} (generation {generation})"
+            ),
+            Event::ConfigChanged { change } => write!(f, "config: {change}"),
+            Event::ConfigWarning { warning } => write!(f, "config: {warning}"),
+            Event::ReloadFailed { errors } => write!(
+                f,
+                "the new config is not taken, the old one stays in force: {}",
+                errors.join(" | ")
+            ),
+            Event::BackendChanged {
+                pool,
+                backend,
+                address,
+                change,
+            } => write!(
+                f,
+                "backend {backend} {address} (pool {pool}): {change}, as asked for at run time"
+            ),
+            Event::LeavingAborted {
+                pool,
+                backend,
+                sessions,
+            } => write!(
+                f,
+                "backend {backend} (pool {pool}) is not in the config any more and its time is over: \
+                 {sessions} connections aborted"
             ),
             Event::Draining {
                 sessions,

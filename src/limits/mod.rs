@@ -213,8 +213,6 @@ pub fn ceiling(allowed: &Allowed, taken: &Taken) -> Ceiling {
 /// What the process may hold: the smaller of what the config says and what the machine allows.
 #[derive(Debug)]
 pub struct Capacity {
-    /// `limits.max_connections`; `None` is `auto`.
-    configured: Option<u32>,
     /// Read before the first session, and relied on where it can't be read again.
     at_start: Allowed,
     /// Read before the first session only; from then on it would count the sessions themselves.
@@ -223,14 +221,10 @@ pub struct Capacity {
 
 impl Capacity {
     /// Raises what may be raised and reads what the machine allows.
-    pub fn new(configured: Option<u32>) -> Capacity {
+    pub fn read() -> Capacity {
         read::raise_descriptor_limit();
         let (at_start, taken) = (read::allowed(), read::taken());
-        Capacity {
-            configured,
-            at_start,
-            taken,
-        }
+        Capacity { at_start, taken }
     }
 
     /// What the machine allowed at the start.
@@ -245,11 +239,13 @@ impl Capacity {
 
     /// Sessions allowed by the limits of this moment: somebody may have changed them (`prlimit`,
     /// `systemctl set-property`). What evener itself uses now is not held against it.
-    pub fn allowed(&self) -> u32 {
-        self.allowed_by(&read::allowed())
+    ///
+    /// `configured` is `limits.max_connections`; `None` is `auto`.
+    pub fn allowed(&self, configured: Option<u32>) -> u32 {
+        self.allowed_by(&read::allowed(), configured)
     }
 
-    fn allowed_by(&self, now: &Allowed) -> u32 {
+    fn allowed_by(&self, now: &Allowed, configured: Option<u32>) -> u32 {
         let start = &self.at_start;
         // Files can't be read while descriptors are short, which is when this is asked; what was
         // read at the start holds then. Without a limit here, the next thing to run out is maps.
@@ -262,8 +258,8 @@ impl Capacity {
             threads_max: now.threads_max.or(start.threads_max),
             cgroup_threads: now.cgroup_threads.or(start.cgroup_threads),
         };
-        let configured = self.configured.unwrap_or(u32::MAX);
-        ceiling(&allowed, &self.taken).sessions.min(configured)
+        let machine = ceiling(&allowed, &self.taken).sessions;
+        machine.min(configured.unwrap_or(u32::MAX))
     }
 }
 

@@ -30,7 +30,6 @@ fn a_stock_machine_has_room_for_8000_and_stays_below_the_cliff() {
 #[test]
 fn a_limit_that_cannot_be_read_any_more_holds_and_one_that_can_is_followed() {
     let capacity = Capacity {
-        configured: None,
         at_start: STOCK,
         taken: TAKEN,
     };
@@ -39,12 +38,13 @@ fn a_limit_that_cannot_be_read_any_more_holds_and_one_that_can_is_followed() {
         ..Allowed::default()
     };
     let at_start = capacity.ceiling_at_start().sessions;
-    assert_eq!(capacity.allowed_by(&no_descriptor_left), at_start);
+    assert_eq!(capacity.allowed_by(&no_descriptor_left, None), at_start);
     let halved = Allowed {
         maps: Some(32_765),
         ..STOCK
     };
-    assert!(capacity.allowed_by(&halved) < at_start / 2);
+    assert!(capacity.allowed_by(&halved, None) < at_start / 2);
+    assert_eq!(capacity.allowed_by(&STOCK, Some(7)), 7);
 }
 
 #[test]

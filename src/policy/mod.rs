@@ -8,6 +8,7 @@
 //! - [`bulk`] says when to splice and when to copy.
 //! - [`health`] turns probe results into up and down, and says who may take a session.
 //! - [`idle`] says when a session has been silent for too long.
+//! - [`intent`] is what the administrator wants of a backend, by the config and since.
 //! - [`schedule`] says when the next probe is due.
 //! - [`splitmix`] makes random bits out of a counter.
 
@@ -15,6 +16,7 @@ pub mod balance;
 pub mod bulk;
 pub mod health;
 pub mod idle;
+pub mod intent;
 pub mod schedule;
 pub mod splitmix;
 

@@ -13,6 +13,13 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// An address overlaps with one that evener itself listens on until the new config is in force.
+    Overlap {
+        /// The address as written.
+        address: String,
+        /// The one that is open.
+        open: String,
+    },
     /// A backend's name has no address.
     Resolve {
         /// The backend's name in the config.
@@ -50,6 +57,11 @@ impl fmt::Display for StartError {
                     _ => write!(f, "choose another address"),
                 }
             }
+            StartError::Overlap { address, open } => write!(
+                f,
+                "can't listen on {address} while evener itself listens on {open}; \
+                 take {open} out of the config first, reload, and then add {address}"
+            ),
             StartError::Resolve { backend, error } => write!(
                 f,
                 "can't find the address of backend {backend}: {error}; \

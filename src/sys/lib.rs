@@ -86,6 +86,27 @@ pub fn block_hangup() -> io::Result<()> {
     }
 }
 
+/// Waits for a SIGHUP, which [`block_hangup`] has blocked in every thread.
+///
+/// # Errors
+///
+/// Those of sigwait(3); none is possible with these arguments.
+pub fn wait_for_hangup() -> io::Result<()> {
+    let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut signal = 0;
+    // SAFETY: as in `block_hangup`; sigwait reads the set and writes the number of the signal.
+    let error = unsafe {
+        libc::sigemptyset(signals.as_mut_ptr());
+        libc::sigaddset(signals.as_mut_ptr(), libc::SIGHUP);
+        libc::sigwait(signals.as_ptr(), &mut signal)
+    };
+    if error == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(error))
+    }
+}
+
 /// Makes the calling thread, and every thread that it starts from now on, run as a batch
 /// (SCHED_BATCH, sched(7)): when it wakes, it waits for its turn instead of interrupting whoever runs.
 /// Its share of the processor stays the same. It takes no privilege.

@@ -122,6 +122,14 @@ pub fn name() -> String {
     }
 }
 
+/// The kernel's number of the calling thread, as `ps -L` and `top -H` show it.
+pub fn id() -> u32 {
+    thread_local! {
+        static ID: u32 = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+    }
+    ID.with(|id| *id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,8 +39,8 @@ pub use invariants::Baseline;
 pub use load::{Account, Load};
 pub use process::{Evener, Finished, Process, TempDir, run};
 pub use sockets::{
-    BlackHole, End, RefusingPort, Server, connect, fate, http_get, is_reset, is_silent_for,
-    read_some, read_to_end_with_deadline, read_until_end, reset, try_connect,
+    BlackHole, End, RefusingPort, Server, connect, fate, http_get, is_live, is_reset,
+    is_silent_for, read_some, read_to_end_with_deadline, read_until_end, reset, try_connect,
 };
 
 /// Longest wait for anything that should simply happen.
