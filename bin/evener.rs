@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 
+use evener::client;
 use evener::config::cli::{self, Command, Source};
 use evener::config::{Config, Scheduler};
 use evener::control::Control;
@@ -51,6 +52,10 @@ fn main() -> ExitCode {
         }) => match Demo::start(&config) {
             Ok(demo) => run(Source::Arguments(config.clone()), *config, Some(demo)),
             Err(error) => fail(&[format!("error: {error}")]),
+        },
+        Ok(Command::Ask(ask)) => match client::run(&ask, signals) {
+            Ok(text) => print(&text),
+            Err(error) => fail(&[error]),
         },
         Err(error) => {
             complain(&error);

@@ -30,6 +30,8 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`server`], [`demo`] | start, reload and shutdown, in a written order; owns every `JoinHandle` |
+//! | [`client`] | asks a running evener, and tells it what to do |
+//! | [`admin`] | the admin server: HTTP, who may do what, its threads |
 //! | [`control`] | what is running now, and how changes are asked for |
 //! | [`acceptor`] | a listener thread: room first, then accept, then two threads |
 //! | [`reaper`] | ends silent sessions |
@@ -61,8 +63,11 @@
 //! | `health` | every health state | its channels, until the next probe is due | the channel of orders is disconnected |
 //! | `probe …` | one connection | `poll` | the probe's timeout, or the checker hangs up |
 //! | `reaper` | its notes on each session | a channel, with a timeout | the stop channel is disconnected |
+//! | `admin` | the admin connections | `accept` | the socket is shut down |
+//! | `admin conn` | one admin connection | `recv`, `send`, or what its handler does | it has answered, or its 5 s are over |
 //! | `hangup` | nothing | `sigwait`, for SIGHUP | the process ends |
 //! | `log` | standard output | a channel, or `write` | it was told that this was all |
+//! | `keys` (`evener top` only) | | `read` of the terminal | `q` is pressed, or the process ends |
 //! | `demo`, `dummy …` (`evener demo` only) | the built-in backends | `read` of the terminal; `accept`, `read` | the process ends |
 //!
 //! # What is deliberately absent
@@ -71,6 +76,8 @@
 //! is the kernel's, by its socket buffers. A clock in the data path: the reaper has one for all.
 
 pub mod acceptor;
+pub mod admin;
+pub mod client;
 pub mod config;
 pub mod control;
 pub mod demo;

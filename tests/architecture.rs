@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 /// below its own; two modules of one row know nothing of each other.
 const FLOORS: &[&[&str]] = &[
     &["server", "demo"],
+    &["client"],
+    &["admin"],
     &["control"],
     &["acceptor"],
     &["reaper"],
@@ -37,6 +39,13 @@ const FLOORS: &[&[&str]] = &[
 
 /// Beyond the floors: what a module needs of the rows below is less than all of it.
 const KNOWS_ONLY: &[(&str, &[&str])] = &[
+    ("client", &["config", "net", "policy", "threads"]),
+    (
+        "admin",
+        &[
+            "config", "events", "limits", "log", "net", "sync", "threads",
+        ],
+    ),
     (
         "control",
         &[

@@ -30,6 +30,8 @@ pub(super) const KEY_ALIASES: &Aliases = &[
     ("pre_stop_delay", &["delay", "pre_stop", "lame_duck", "grace_timeout"]),
     ("level", &["loglevel", "log_level", "severity", "verbosity"]),
     ("connections", &["access", "access_log", "sessions"]),
+    ("admin", &["api", "stats", "ctl", "controller", "management", "admin_api", "dashboard"]),
+    ("token_file", &["token", "password", "secret", "auth", "token_path"]),
     ("log", &["logging", "logs"]),
     ("limits", &["global", "limit"]),
     ("timeouts", &["timeout"]),

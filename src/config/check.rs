@@ -2,6 +2,7 @@
 //! are taken twice. The same checks serve the file and the command line, so they know nothing of
 //! places: they name a [`Part`], and the reader knows where it stands.
 
+use super::admin::check_admin;
 use super::error::{Problem, quoted};
 use super::value::did_you_mean;
 use super::{Backend, BackendAddress, Bind, Config, Pool};
@@ -18,6 +19,7 @@ pub(super) enum Part {
     PoolName(usize),
     BackendName(usize, usize),
     BackendAddress(usize, usize),
+    Admin,
 }
 
 /// Everything that is wrong with the config as a whole.
@@ -45,6 +47,7 @@ pub(super) fn check(config: &Config) -> Vec<(Part, Problem)> {
         }
     }
     binds(config, &mut found);
+    found.extend(check_admin(config).map(|problem| (Part::Admin, problem)));
     for (index, pool) in config.pools.iter().enumerate() {
         backends(config, index, pool, &mut found);
     }

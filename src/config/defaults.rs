@@ -2,12 +2,13 @@
 //! number comes from. What the config leaves out is what stands here.
 
 use super::{
-    Backend, BackendAddress, Bind, HealthCheck, Listener, Log, LogFormat, LogLevel, Pool, Probe,
-    Shutdown, Timeouts, WhenDown,
+    Admin, AdminBind, Backend, BackendAddress, Bind, HealthCheck, Listener, Log, LogFormat,
+    LogLevel, Pool, Probe, Shutdown, Timeouts, WhenDown,
 };
 use crate::policy::balance::{Policy, round_robin};
 use crate::policy::health::AdminState;
 use crate::policy::schedule::JITTER_MAX;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use std::time::Duration;
 pub const LISTEN: &str = ":8080";
 /// The backends with no config: the three that the walk-through in the README starts.
 pub const BACKENDS: [&str; 3] = ["127.0.0.1:8000", "127.0.0.1:8001", "127.0.0.1:8002"];
+/// Where evener can be asked and told with no config: this machine only. The port is in none of the
+/// lists of common programs.
+pub const ADMIN: &str = "127.0.0.1:9900";
 /// Name of a pool that was given none; only a single pool may do without.
 pub const POOL_NAME: &str = "default";
 /// Share of a backend relative to the others of its pool (HAProxy, nginx, Envoy).
@@ -76,6 +80,20 @@ pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// The default balancing policy (that of HAProxy, nginx and Envoy).
 pub fn balance() -> &'static Policy {
     &round_robin::POLICY
+}
+
+/// The default admin address: [`ADMIN`], without a token, because only this machine gets there.
+pub fn admin() -> Admin {
+    let address = SocketAddr::from(([127, 0, 0, 1], 9900));
+    Admin {
+        bind: AdminBind::Tcp(Bind {
+            text: ADMIN.to_string(),
+            address,
+            dual_stack: false,
+        }),
+        configured: false,
+        token_file: None,
+    }
 }
 
 impl Default for Timeouts {
@@ -168,6 +186,14 @@ impl Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_default_admin_address_is_what_its_text_says() {
+        let AdminBind::Tcp(bind) = admin().bind else {
+            unreachable!("it is a TCP address");
+        };
+        assert_eq!(bind.address.to_string(), ADMIN);
+    }
 
     #[test]
     fn defaults_are_within_their_bounds() {

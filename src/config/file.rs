@@ -1,6 +1,7 @@
 //! The config file as a whole: from the file to the tree to a checked [`Config`]. Pools, the largest
 //! section, have their own file beside this one.
 
+use super::admin::read_admin;
 use super::check::{Part, check};
 use super::error::{ConfigError, Problem, Spot, located, quoted};
 use super::pools::read_pool;
@@ -101,6 +102,7 @@ fn read_config(root: &Node, reading: &mut Reading) -> Option<Config> {
         pools,
         timeouts: read_timeouts(map.take("timeouts"), reading),
         shutdown: read_shutdown(map.take("shutdown"), reading),
+        admin: read_admin(map.take("admin"), reading),
         log: read_log(map.take("log"), reading),
         limits: read_limits(map.take("limits"), reading),
         performance: read_performance(map.take("performance"), reading),

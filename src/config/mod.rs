@@ -8,8 +8,10 @@
 //! again. Nothing here opens a socket. Every default of the program stands in [`defaults`].
 
 mod address;
+mod admin;
 mod aliases;
 mod arguments;
+mod ask;
 mod check;
 pub mod cli;
 pub mod defaults;
@@ -27,7 +29,9 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use error::{ConfigError, Place};
+pub use admin::{Admin, AdminAddress, AdminBind, AdminOption};
+pub use ask::{Ask, What};
+pub use error::{ConfigError, Place, is_hidden, visible};
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -45,6 +49,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How the process ends.
     pub shutdown: Shutdown,
+    /// Where evener can be asked and told; `None` is `off`.
+    pub admin: Option<Admin>,
     /// What is logged, and how.
     pub log: Log,
     /// What the process as a whole may hold.

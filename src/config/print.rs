@@ -2,7 +2,7 @@
 //! defaults included, so that the text says all there is to say.
 
 use super::value::share_text;
-use super::{Backend, Config, HealthCheck, Listener, Pool, Probe};
+use super::{Admin, Backend, Config, HealthCheck, Listener, Pool, Probe};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -42,6 +42,7 @@ fn write_config(out: &mut String, config: &Config) -> fmt::Result {
         "  drain_timeout: {}",
         time_or_off(shutdown.drain_timeout)
     )?;
+    write_admin(out, config.admin.as_ref())?;
     writeln!(out, "log:")?;
     writeln!(out, "  format: {}", config.log.format.word())?;
     writeln!(out, "  level: {}", config.log.level.word())?;
@@ -55,6 +56,28 @@ fn write_config(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "performance:")?;
     writeln!(out, "  relay: {}", config.performance.relay.word())?;
     writeln!(out, "  scheduler: {}", config.performance.scheduler.word())
+}
+
+/// The default address is a comment: written as a value it would have been asked for, and one that
+/// was asked for must be had.
+fn write_admin(out: &mut String, admin: Option<&Admin>) -> fmt::Result {
+    let Some(admin) = admin else {
+        return writeln!(out, "admin: off");
+    };
+    writeln!(out, "admin:")?;
+    let bind = text(&admin.bind.to_string());
+    if admin.configured {
+        writeln!(out, "  bind: {bind}")?;
+    } else {
+        writeln!(
+            out,
+            "  # bind: {bind}  (the default: if it is taken, evener runs without)"
+        )?;
+    }
+    match &admin.token_file {
+        Some(file) => writeln!(out, "  token_file: {}", text(&file.to_string_lossy())),
+        None => writeln!(out, "  token_file: off"),
+    }
 }
 
 fn write_listener(out: &mut String, listener: &Listener) -> fmt::Result {

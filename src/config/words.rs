@@ -22,7 +22,6 @@ const fn later(section: &'static str, key: &'static str, unused: &'static str) -
 }
 
 const LATER_KEYS: &[LaterKey] = &[
-    later("config", "admin", "off"),
     later("config", "sandbox", "off"),
     later("config", "user", "off"),
     later("config", "group", "off"),

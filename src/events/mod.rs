@@ -36,6 +36,23 @@ pub enum Event {
         /// The address as written, or the real one where the OS chose the port.
         address: String,
     },
+    /// The admin server answers.
+    AdminListening {
+        /// `http://127.0.0.1:9900/` or `unix:/path`.
+        address: String,
+    },
+    /// The default admin address can't be had, so there is no admin server.
+    AdminUnavailable {
+        /// The address.
+        address: String,
+        /// What the kernel said.
+        error: String,
+    },
+    /// Every user of the machine can read the admin token.
+    AdminTokenPublic {
+        /// Its file.
+        file: String,
+    },
     /// A backend came up or went down.
     HealthChanged(HealthChange),
     /// A session has its backend.
@@ -185,6 +202,8 @@ impl Event {
             | Event::ThreadRefused { .. }
             | Event::SocketRefused { .. }
             | Event::Full { .. }
+            | Event::AdminUnavailable { .. }
+            | Event::AdminTokenPublic { .. }
             | Event::Aborted { .. }
             | Event::LeavingAborted { .. }
             | Event::ConfigWarning { .. }

@@ -22,6 +22,12 @@ impl Event {
             ),
             Event::HealthCheckStarting => ("health_check_starting", json!({})),
             Event::Listening { address } => ("listening", json!({"address": address})),
+            Event::AdminListening { address } => ("admin_listening", json!({"address": address})),
+            Event::AdminUnavailable { address, error } => (
+                "admin_unavailable",
+                json!({"address": address, "error": error}),
+            ),
+            Event::AdminTokenPublic { file } => ("admin_token_public", json!({"file": file})),
             Event::HealthChanged(change) => ("health_changed", change.fields()),
             Event::SessionStarted {
                 id,
@@ -118,6 +124,16 @@ impl fmt::Display for Event {
             } => room(f, ceiling, *configured),
             Event::HealthCheckStarting => write!(f, "Starting health check..."),
             Event::Listening { address } => write!(f, "Load Balancer started on {address}"),
+            Event::AdminListening { address } => write!(f, "admin server at {address}"),
+            Event::AdminUnavailable { address, error } => write!(
+                f,
+                "no admin server: the default address {address} can't be had: {error}; give another one \
+                 with --admin or admin.bind, or say `off`"
+            ),
+            Event::AdminTokenPublic { file } => write!(
+                f,
+                "every user of this machine can read the admin token in {file}; try: chmod o-r {file}"
+            ),
             Event::HealthChanged(change) => write!(f, "{change}"),
             Event::SessionStarted {
                 id,

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{self, Shutdown, SocketFlags, SocketType, sockopt};
@@ -120,7 +120,7 @@ pub fn accept_error(error: &io::Error) -> AcceptError {
 
 /// Ends a listener: a thread blocked in [`accept`] wakes, which closing the descriptor would not
 /// do, and clients still in the backlog are reset.
-pub fn shut_down(listener: &TcpListener) {
+pub fn shut_down(listener: impl AsFd) {
     // It fails only if the listener is not listening any more.
     let _ = net::shutdown(listener, Shutdown::Both);
 }

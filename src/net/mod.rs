@@ -8,6 +8,8 @@ pub mod listener;
 pub mod relay;
 pub mod resolve;
 pub mod splice;
+pub mod stream;
+pub mod unix;
 pub mod wait;
 
 use std::net::SocketAddr;

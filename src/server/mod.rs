@@ -283,7 +283,7 @@ impl Server {
 /// What runs before anything does: generation 0, which has no listener and no pool.
 fn nothing_yet(source: &Source, config: &Config) -> Running {
     let file = match source {
-        Source::File(path) => Some(path.clone()),
+        Source::File { path, .. } => Some(path.clone()),
         Source::Arguments(_) => None,
     };
     Running {

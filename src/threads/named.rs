@@ -16,9 +16,22 @@ use super::STACK_BYTES;
 ///
 /// When the operating system refuses it.
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    spawn_with_stack(name, STACK_BYTES, work)
+}
+
+/// As [`spawn`], for work that needs more stack than copying bytes does.
+///
+/// # Errors
+///
+/// When the operating system refuses it.
+pub fn spawn_with_stack(
+    name: &str,
+    stack_bytes: usize,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
     thread::Builder::new()
         .name(name.to_owned())
-        .stack_size(STACK_BYTES)
+        .stack_size(stack_bytes)
         .spawn(work)
 }
 

@@ -48,7 +48,7 @@ pools:
       - 127.0.0.1:8003
 timeouts: { connect: 2s, idle: off, half_close: 'off', queue: off, max_lifetime: off }
 shutdown: { pre_stop_delay: 5s, drain_timeout: off }
-admin: off
+admin: { bind: 'unix:/run/evener/admin.sock', token_file: /etc/evener/token }
 log: { format: json, level: debug, connections: false, progress_interval: off }
 limits: { max_connections: 20000 }
 performance: { relay: copy, scheduler: inherit }
@@ -85,6 +85,7 @@ fn the_smallest_config_gets_every_default() {
     assert_eq!(config.timeouts.idle, Some(Duration::from_secs(600)));
     assert_eq!(config.shutdown.drain_timeout, Some(Duration::from_secs(25)));
     assert_eq!(config.limits.max_connections, None);
+    assert_eq!(config.admin, Some(super::super::defaults::admin()));
     assert_eq!(config.performance, Performance::default());
     assert!(config.warnings().is_empty());
 }
@@ -96,6 +97,12 @@ fn every_key_is_read() {
     let both = &config.listeners[1];
     assert_eq!((both.bind.len(), both.max_connections), (2, None));
     assert!(both.bind[0].dual_stack && !both.bind[1].dual_stack);
+    let admin = config.admin.as_ref().unwrap();
+    assert_eq!(admin.bind.to_string(), "unix:/run/evener/admin.sock");
+    assert_eq!(
+        admin.token_file.as_deref(),
+        Some(std::path::Path::new("/etc/evener/token"))
+    );
     let pool = &config.pools[0];
     assert_eq!(
         (pool.balance.name, pool.retries, pool.when_down),

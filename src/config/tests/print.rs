@@ -8,6 +8,7 @@ use crate::policy::health::AdminState;
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use std::path::PathBuf;
 
 fn name() -> impl Strategy<Value = String> {
     // Anything that the reader allows: every character but control characters.
@@ -137,6 +138,21 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
     })
 }
 
+fn admin() -> impl Strategy<Value = Option<Admin>> {
+    let binds = prop::sample::select(vec!["127.0.0.1:9900", "[::1]:0", "unix:/run/e v/\"ö.sock"]);
+    let token_file = || option::of(name().prop_filter("not off", |name| name != "off"));
+    let asked_for = (binds, token_file()).prop_map(|(bind, token_file)| Admin {
+        bind: super::super::admin::bind(bind).unwrap(),
+        configured: true,
+        token_file: token_file.map(PathBuf::from),
+    });
+    let default = token_file().prop_map(|token_file| Admin {
+        token_file: token_file.map(PathBuf::from),
+        ..super::super::defaults::admin()
+    });
+    option::of(prop_oneof![asked_for, default])
+}
+
 fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits, Performance)> {
     let timeouts = (time(1), option::of(time(1)), option::of(time(1))).prop_map(
         |(connect, idle, half_close)| Timeouts {
@@ -168,12 +184,13 @@ fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits, Perform
 fn config() -> impl Strategy<Value = Config> {
     pools().prop_flat_map(|pools| {
         let names = pools.iter().map(|pool| pool.name.clone()).collect();
-        (listeners(names), Just(pools), settings()).prop_map(
-            |(listeners, pools, (timeouts, shutdown, log, limits, performance))| Config {
+        (listeners(names), Just(pools), settings(), admin()).prop_map(
+            |(listeners, pools, (timeouts, shutdown, log, limits, performance), admin)| Config {
                 listeners,
                 pools,
                 timeouts,
                 shutdown,
+                admin,
                 log,
                 limits,
                 performance,
@@ -230,6 +247,9 @@ timeouts:
 shutdown:
   pre_stop_delay: 0s
   drain_timeout: 25s
+admin:
+  # bind: \"127.0.0.1:9900\"  (the default: if it is taken, evener runs without)
+  token_file: off
 log:
   format: text
   level: info
