@@ -174,6 +174,9 @@ impl Config {
     /// What is allowed and still looks like a mistake, a sentence each, for the log at start-up.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        for listener in &self.listeners {
+            warnings.append(&mut listener.admission.warnings(&listener.name));
+        }
         for pool in &self.pools {
             if !self
                 .listeners

@@ -2,8 +2,8 @@
 //! number comes from. What the config leaves out is what stands here.
 
 use super::{
-    Backend, BackendAddress, Bind, HealthCheck, Listener, Log, LogFormat, LogLevel, Pool, Probe,
-    Shutdown, Timeouts, WhenDown,
+    Admission, Backend, BackendAddress, Bind, HealthCheck, Listener, Log, LogFormat, LogLevel,
+    Pool, Probe, Shutdown, Timeouts, WhenDown,
 };
 use crate::policy::balance::{Policy, round_robin};
 use crate::policy::health::AdminState;
@@ -60,6 +60,8 @@ pub const RETRIES_RANGE: RangeInclusive<u32> = 0..=100;
 pub const STREAK_RANGE: RangeInclusive<u32> = 1..=100;
 /// What `max_connections` may be: two threads each, so a million is beyond every machine.
 pub const CONNECTIONS_RANGE: RangeInclusive<u32> = 1..=1_000_000;
+/// What a rate may be, in a second or a minute: the counting is exact to one in so many.
+pub const RATE_RANGE: RangeInclusive<u32> = 1..=10_000;
 /// What `jitter` may be: at its largest, the gap between two probes is half an interval to one and a half.
 pub const JITTER_RANGE: RangeInclusive<f64> = 0.0..=JITTER_MAX;
 /// The longest duration: 366 days. `off` says "for ever" better than a large number.
@@ -135,6 +137,7 @@ impl Listener {
             bind: vec![bind],
             pool: pool.to_string(),
             max_connections: None,
+            admission: Admission::default(),
         }
     }
 }

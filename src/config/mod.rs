@@ -8,6 +8,7 @@
 //! again. Nothing here opens a socket. Every default of the program stands in [`defaults`].
 
 mod address;
+mod admission;
 mod aliases;
 mod arguments;
 mod check;
@@ -27,6 +28,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use admission::Admission;
 pub use error::{ConfigError, Place};
 
 use std::net::SocketAddr;
@@ -64,6 +66,8 @@ pub struct Listener {
     pub pool: String,
     /// Sessions of this listener at once; `None` is no limit of its own.
     pub max_connections: Option<u32>,
+    /// Which clients are let in, and how many from one address.
+    pub admission: Admission,
 }
 
 /// One address to listen on.

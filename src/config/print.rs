@@ -71,7 +71,8 @@ fn write_listener(out: &mut String, listener: &Listener) -> fmt::Result {
         out,
         "    max_connections: {}",
         number_or(listener.max_connections, "off")
-    )
+    )?;
+    listener.admission.write(out)
 }
 
 fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {

@@ -6,11 +6,13 @@
 mod health_change;
 mod reason;
 mod record;
+mod refusal;
 mod render;
 
 pub use health_change::HealthChange;
 pub use reason::EndReason;
 pub use record::{FailedAttempt, SessionRecord};
+pub use refusal::{Refusal, Refused};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -83,6 +85,10 @@ pub enum Event {
         /// What the kernel said.
         error: String,
     },
+    /// Clients were not let in; one line for each listener and reason, at most every 10 s.
+    Refused(Refused),
+    /// One client was not let in.
+    ClientRefused(Refused),
     /// As many sessions as allowed; further clients wait in the backlog.
     Full {
         /// The listener that stopped accepting.
@@ -192,6 +198,7 @@ impl Event {
             | Event::LogDropped { .. } => LogLevel::Warn,
             Event::HealthChanged(HealthChange { first: true, .. })
             | Event::SessionStarted { .. }
+            | Event::ClientRefused(_)
             | Event::ConnectFailed { .. } => LogLevel::Debug,
             _ => LogLevel::Info,
         }

@@ -53,6 +53,8 @@ impl Event {
             Event::SocketRefused { by, error } => {
                 ("socket_refused", json!({"by": &**by, "error": error}))
             }
+            Event::Refused(refused) => ("refused", refused.fields()),
+            Event::ClientRefused(refused) => ("client_refused", refused.fields()),
             Event::Full { listener, limit } => {
                 ("full", json!({"listener": &**listener, "limit": limit}))
             }
@@ -154,6 +156,8 @@ impl fmt::Display for Event {
                 "{by} waits for a socket, which the system refuses: {error}; \
                  raise ulimit -n (LimitNOFILE=), or free memory"
             ),
+            Event::Refused(refused) => write!(f, "{refused}"),
+            Event::ClientRefused(refused) => refused.one(f),
             Event::Full { listener, limit } => write!(
                 f,
                 "listener {listener} is full at {limit} connections; further clients wait in the backlog"

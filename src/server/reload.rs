@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, select};
 use super::build::{self, Draft};
 use super::entrances::{Entrances, Taken};
 use super::{Server, StartError, plan};
+use crate::admission::Admission;
 use crate::config::{Config, ConfigError};
 use crate::control::{Answer, LastReload, Leaving, OpenListener, Refusal, Running};
 use crate::events::{EndReason, Event};
@@ -217,8 +218,10 @@ impl Server {
                 .pools
                 .iter()
                 .find(|pool| *pool.name == *of_config.pool)?;
+            let listener = listener(of_config);
             let context = Context {
-                listener: listener(of_config),
+                admission: Admission::new(&of_config.admission, &listener.clients),
+                listener,
                 pool: Arc::clone(pool),
                 timeouts: config.timeouts.clone(),
                 max_connections: config.limits.max_connections,

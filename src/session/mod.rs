@@ -20,6 +20,7 @@
 //! Nothing else: no timers (the reaper has a clock for all), no `fcntl`, and the client's options are
 //! inherited from the listening socket.
 
+mod door;
 mod opening;
 mod report;
 mod way;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::admission::{Admission, Admitted};
 use crate::config::{Timeouts, WhenDown};
 use crate::events::{EndReason, Event, FailedAttempt};
 use crate::log::Log;
@@ -44,6 +46,7 @@ use crate::registry::{Listener, Live, Notes, Origin, Registry};
 use crate::stats::Stats;
 use crate::sync::{Counter, Permit, Ticket};
 use crate::threads::{self, Name, Running, Seat};
+pub use door::let_in;
 use opening::Opening;
 use report::Report;
 use way::{Way, client_failed, server_failed};
@@ -61,6 +64,8 @@ pub struct Context {
     pub pool: Arc<Pool>,
     /// How long each phase may last.
     pub timeouts: Timeouts,
+    /// Who is let in.
+    pub admission: Admission,
     /// Sessions of the process at once, by the config.
     pub max_connections: Option<u32>,
     /// How relays copy, and the pipes that they may have.
@@ -90,6 +95,8 @@ pub struct Arrival {
     pub return_seat: Seat,
     /// Its places among the sessions of the process and of the listener.
     pub permits: (Permit, Permit),
+    /// Its place among the sessions of its address.
+    pub admitted: Admitted,
 }
 
 /// Runs a session to its end.
@@ -100,9 +107,10 @@ pub fn run(context: &Context, arrival: Arrival) {
         at,
         return_seat,
         permits,
+        admitted,
     } = arrival;
     // Locals are dropped last to first: the places are given back after all else is done.
-    let _permits = permits;
+    let _places = (permits, admitted);
     let origin = Origin {
         id: context.ids.take() + 1,
         address,

@@ -33,10 +33,39 @@ fn connections() -> impl Strategy<Value = Option<u32>> {
     option::of(CONNECTIONS_RANGE)
 }
 
+fn admission() -> impl Strategy<Value = Admission> {
+    use crate::policy::access::{Rule, Rules, Verdict, canonical};
+    use crate::policy::rate::{Per, Rate};
+    let verdict = || prop::sample::select(Verdict::ALL.to_vec());
+    let ip = prop_oneof![
+        any::<u32>().prop_map(|bits| std::net::IpAddr::from(bits.to_be_bytes())),
+        any::<u128>().prop_map(|bits| std::net::IpAddr::from(bits.to_be_bytes())),
+    ];
+    let rule = (verdict(), ip, 0..=32_u8).prop_map(|(verdict, ip, bits)| Rule {
+        verdict,
+        network: canonical(ipnet::IpNet::new(ip, bits).unwrap().trunc()),
+    });
+    let access = (verdict(), vec(rule, 0..4)).prop_map(|(default, rules)| Rules { default, rules });
+    let per = prop::sample::select(Per::ALL.to_vec());
+    let rate = (RATE_RANGE, per).prop_map(|(count, per)| Rate { count, per });
+    (option::of(access), connections(), option::of(rate)).prop_map(|(access, most, rate)| {
+        Admission {
+            access,
+            max_connections_per_ip: most,
+            connection_rate_per_ip: rate,
+        }
+    })
+}
+
 fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
     let hosts = prop::sample::select(vec![":", "0.0.0.0:", "[::1]:", "127.0.0.1:"]);
     let rows = vec(
-        (vec(hosts, 1..3), prop::sample::select(pools), connections()),
+        (
+            vec(hosts, 1..3),
+            prop::sample::select(pools),
+            connections(),
+            admission(),
+        ),
         4,
     );
     (btree_set(name(), 1..4), rows).prop_map(|(names, rows)| {
@@ -46,13 +75,14 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
             address::bind(&format!("{host}{port}")).unwrap()
         };
         let mut listeners = Vec::new();
-        for (name, (hosts, pool, max_connections)) in names.into_iter().zip(rows) {
+        for (name, (hosts, pool, max_connections, admission)) in names.into_iter().zip(rows) {
             let bind = hosts.into_iter().map(&mut bind).collect();
             listeners.push(Listener {
                 name,
                 bind,
                 pool,
                 max_connections,
+                admission,
             });
         }
         listeners
@@ -208,6 +238,9 @@ listeners:
     bind: \":8080\"
     pool: default
     max_connections: off
+    max_connections_per_ip: off
+    connection_rate_per_ip: off
+    access: off
 pools:
   - name: default
     balance: round_robin
