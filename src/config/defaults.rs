@@ -68,6 +68,8 @@ pub const JITTER_RANGE: RangeInclusive<f64> = 0.0..=JITTER_MAX;
 pub const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The shortest timeout: the system's timers are not finer.
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// The shortest time from one line about a session to the next: more often is a flood, not a log.
+pub const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// The shortest probe interval: more than 100 probes a second are load, not a check.
 pub const HEALTH_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Longest name of a listener, pool or backend, characters: names stand in log lines and labels.
@@ -105,6 +107,7 @@ impl Default for Log {
             format: LogFormat::Text,
             level: LogLevel::Info,
             connections: LOG_CONNECTIONS,
+            progress_interval: None,
         }
     }
 }

@@ -187,6 +187,8 @@ pub struct Log {
     pub level: LogLevel,
     /// One line at the end of each session.
     pub connections: bool,
+    /// One line of each session in so long, while it lives; `None` (`off`) is none.
+    pub progress_interval: Option<Duration>,
 }
 
 /// The form of a log line.
@@ -196,6 +198,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object.
     Json,
+    /// HAProxy's line for a session, a level and a sentence for the rest, as syslog would have it.
+    Tcplog,
 }
 
 /// How important a log line is, most important first.
@@ -252,13 +256,14 @@ impl WhenDown {
 }
 
 impl LogFormat {
-    const ALL: [LogFormat; 2] = [LogFormat::Text, LogFormat::Json];
+    const ALL: [LogFormat; 3] = [LogFormat::Text, LogFormat::Json, LogFormat::Tcplog];
 
     /// The word for it in configs.
     pub fn word(self) -> &'static str {
         match self {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
+            LogFormat::Tcplog => "tcplog",
         }
     }
 }

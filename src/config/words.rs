@@ -42,7 +42,6 @@ const LATER_KEYS: &[LaterKey] = &[
     later("backend", "resolve_interval", "off"),
     later("timeouts", "queue", "off"),
     later("timeouts", "max_lifetime", "off"),
-    later("log", "progress_interval", "off"),
 ];
 
 /// Values of a key that later versions know.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::Event;
+use super::{Event, record};
 use crate::limits::Ceiling;
 
 impl Event {
@@ -26,13 +26,17 @@ impl Event {
             Event::SessionStarted {
                 id,
                 listener,
+                pool,
                 client,
                 backend,
+                address,
             } => (
                 "session_started",
-                json!({"id": id, "listener": &**listener, "client": client.to_string(),
-                       "backend": &**backend}),
+                json!({"id": id, "listener": &**listener, "pool": &**pool,
+                       "client": client.to_string(), "backend": &**backend,
+                       "address": address.to_string()}),
             ),
+            Event::SessionProgress(progress) => ("session_progress", progress.fields()),
             Event::ConnectFailed { id, pool, failure } => (
                 "connect_failed",
                 json!({"id": id, "pool": &**pool, "backend": &*failure.backend,
@@ -124,14 +128,16 @@ impl fmt::Display for Event {
             Event::SessionStarted {
                 id,
                 listener,
+                pool,
                 client,
                 backend,
-            } => {
-                write!(
-                    f,
-                    "session {id} {client} -> {backend} started listener={listener}"
-                )
-            }
+                address,
+            } => write!(
+                f,
+                "session {id} {client} -> {} started listener={listener} pool={pool}",
+                record::Server(backend, address)
+            ),
+            Event::SessionProgress(progress) => write!(f, "{progress}"),
             Event::ConnectFailed { id, pool, failure } => write!(
                 f,
                 "session {id}: can't connect to {} {} (pool {pool}): {}",

@@ -10,6 +10,7 @@
 //! - [`health`] turns probe results into up and down, and says who may take a session.
 //! - [`idle`] says when a session has been silent for too long.
 //! - [`intent`] is what the administrator wants of a backend, by the config and since.
+//! - [`progress`] says when to tell how a long session is getting on.
 //! - [`rate`] says how often something may happen: a token bucket.
 //! - [`schedule`] says when the next probe is due.
 //! - [`splitmix`] makes random bits out of a counter.
@@ -20,6 +21,7 @@ pub mod bulk;
 pub mod health;
 pub mod idle;
 pub mod intent;
+pub mod progress;
 pub mod rate;
 pub mod schedule;
 pub mod splitmix;

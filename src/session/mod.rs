@@ -21,6 +21,7 @@
 //! inherited from the listening socket.
 
 mod door;
+mod measure;
 mod opening;
 mod report;
 mod way;
@@ -47,6 +48,7 @@ use crate::stats::Stats;
 use crate::sync::{Counter, Permit, Ticket};
 use crate::threads::{self, Name, Running, Seat};
 pub use door::let_in;
+use measure::Meter;
 use opening::Opening;
 use report::Report;
 use way::{Way, client_failed, server_failed};
@@ -128,7 +130,7 @@ pub fn run(context: &Context, arrival: Arrival) {
         Ok((lease, backend)) => {
             let backend = live.attach(lease.backend(), backend);
             report.connected(&lease);
-            let reason = relay_both_ways(context, &live, backend, return_seat, &lease);
+            let reason = relay_both_ways(&live, backend, return_seat, &lease, &mut report);
             drop(lease);
             reason
         }
@@ -227,14 +229,14 @@ fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
 /// Serves the opening exchange, then copies in both directions until both have ended: on this thread
 /// and on the return thread, or on this thread alone when only one way is left.
 fn relay_both_ways(
-    context: &Context,
     live: &Arc<Live>,
     backend: &Peer,
     return_seat: Seat,
     lease: &Lease,
+    report: &mut Report<'_>,
 ) -> EndReason {
     let name = || threads::name_of(format_args!("c{}<", live.origin.id), &lease.backend().name);
-    let pipes = &context.pipes;
+    let pipes = &report.context.pipes;
     let mut there = Way::to_backend(live, backend);
     let mut back = Way::to_client(live, backend, Relay::default());
     let (to_backend, to_client) =
@@ -249,10 +251,15 @@ fn relay_both_ways(
                 (to_backend, back.run(pipes))
             }
             Opening::LivesOn => {
-                let returning = start_return(return_seat, name(), live, back.into_relay(), pipes);
+                let way = (live, back.into_relay(), pipes);
+                let is_measured = report.meter.is_on();
+                let returning = start_return(return_seat, name(), way, is_measured);
                 let to_backend = there.run(pipes);
                 match returning.join() {
-                    Ok(to_client) => (to_backend, to_client),
+                    Ok((to_client, used)) => {
+                        report.meter.add(used);
+                        (to_backend, to_client)
+                    }
                     Err(_panic) => return EndReason::Internal,
                 }
             }
@@ -282,19 +289,18 @@ fn relay_both_ways(
 fn start_return(
     seat: Seat,
     name: Name,
-    live: &Arc<Live>,
-    relay: Relay,
-    pipes: &Pipes,
-) -> Running<Ended> {
+    (live, relay, pipes): (&Arc<Live>, Relay, &Pipes),
+    is_measured: bool,
+) -> Running<(Ended, Duration)> {
     let (live, pipes) = (Arc::clone(live), pipes.clone());
     seat.start(move || {
         threads::set_name(&name);
         live.returns_on(threads::id());
         let _abort_on_panic = AbortOnPanic(&live);
-        match live.backend() {
+        Meter::around(is_measured, || match live.backend() {
             Some(backend) => Way::to_client(&live, backend, relay).run(&pipes),
             None => Ended::Finished,
-        }
+        })
     })
 }
 

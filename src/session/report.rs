@@ -1,12 +1,12 @@
 //! A session's report to the log.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Context;
-use crate::events::{EndReason, Event, FailedAttempt, SessionRecord};
-use crate::pool::Lease;
+use super::measure::Meter;
+use crate::events::{EndReason, Event, FailedAttempt, Load, SessionRecord};
+use crate::pool::{Backend, Lease};
 use crate::registry::Live;
 
 /// What will be said of a session. Sent to the log when it is dropped: no session ends without it.
@@ -17,11 +17,13 @@ pub(super) struct Report<'a> {
     pub(super) failures: Vec<FailedAttempt>,
     /// Why it ended; overwritten by every end but a panic.
     pub(super) reason: EndReason,
-    context: &'a Context,
+    /// Measures it.
+    pub(super) meter: Meter,
+    /// What it has in common with others.
+    pub(super) context: &'a Context,
     live: &'a Live,
     start: Instant,
-    /// Name and address.
-    backend: Option<(Arc<str>, SocketAddr)>,
+    backend: Option<Arc<Backend>>,
     connect: Option<Duration>,
 }
 
@@ -32,6 +34,7 @@ impl<'a> Report<'a> {
             attempts: 0,
             failures: Vec::new(),
             reason: EndReason::Internal,
+            meter: Meter::start(&context.log),
             context,
             live,
             start,
@@ -44,14 +47,31 @@ impl<'a> Report<'a> {
     pub(super) fn connected(&mut self, lease: &Lease) {
         let backend = lease.backend();
         backend.counts.connected.increment();
-        self.backend = Some((Arc::clone(&backend.name), backend.address));
+        self.backend = Some(Arc::clone(backend));
         self.connect = Some(self.start.elapsed());
         self.context.log.debug(|| Event::SessionStarted {
             id: self.live.origin.id,
             listener: Arc::clone(&self.context.listener.name),
+            pool: Arc::clone(&self.context.pool.name),
             client: self.live.origin.address,
             backend: Arc::clone(&backend.name),
+            address: backend.address,
         });
+    }
+}
+
+impl Report<'_> {
+    /// How many sessions there are besides and including this one. The lease has been given back by
+    /// now, the places in the listener and in the process have not; as it is with HAProxy.
+    fn load(&self) -> Load {
+        let registered = self.context.registry.len();
+        let pool = self.context.pool.backends.iter();
+        Load {
+            process: u32::try_from(registered + 1).unwrap_or(u32::MAX),
+            listener: self.context.listener.occupancy().0,
+            pool: pool.map(|backend| backend.active.get()).sum(),
+            backend: (self.backend.as_ref()).map_or(0, |backend| backend.active.get()),
+        }
     }
 }
 
@@ -64,7 +84,8 @@ impl Drop for Report<'_> {
             listener: Arc::clone(&self.context.listener.name),
             pool: Arc::clone(&self.context.pool.name),
             client: self.live.origin.address,
-            backend: self.backend.take(),
+            backend: (self.backend.as_ref())
+                .map(|backend| (Arc::clone(&backend.name), backend.address)),
             bytes_in: self.live.bytes_in.get(),
             bytes_out: self.live.bytes_out.get(),
             connect: self.connect,
@@ -72,6 +93,8 @@ impl Drop for Report<'_> {
             attempts: self.attempts,
             failures: std::mem::take(&mut self.failures),
             reason: self.reason,
+            measured: self.meter.read(self.live),
+            load: self.context.log.filter().has_counts().then(|| self.load()),
         };
         self.context.log.send(Event::SessionEnded(Box::new(record)));
     }

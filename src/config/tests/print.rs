@@ -182,11 +182,14 @@ fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits, Perform
         });
     let formats = prop::sample::select(LogFormat::ALL.to_vec());
     let levels = prop::sample::select(LogLevel::ALL.to_vec());
-    let log = (formats, levels, any::<bool>()).prop_map(|(format, level, connections)| Log {
-        format,
-        level,
-        connections,
-    });
+    let log = (formats, levels, any::<bool>(), option::of(time(100))).prop_map(
+        |(format, level, connections, progress_interval)| Log {
+            progress_interval,
+            format,
+            level,
+            connections,
+        },
+    );
     let limits = connections().prop_map(|max_connections| Limits { max_connections });
     let methods = prop::sample::select(Method::ALL.to_vec());
     let schedulers = prop::sample::select(Scheduler::ALL.to_vec());
@@ -267,6 +270,7 @@ log:
   format: text
   level: info
   connections: true
+  progress_interval: off
 limits:
   max_connections: auto
 performance:
