@@ -16,6 +16,7 @@
 //! | connect | `socket`, four `setsockopt`, `connect` twice, `ioctl` (blocking from here on), `getsockname` (not connected to itself?); on a network `ppoll` and `getsockopt` for the second `connect` |
 //! | opening | `recvfrom`, `sendto`, `ppoll`, `recvfrom`, `recvfrom` (the FIN), `sendto`, `getpeername` (FIN or reset?), `shutdown` |
 //! | end | `recvfrom` (the FIN), `getpeername`, `shutdown`, `close` twice, `futex` (park) |
+//! | record, if it will be written | `clock_gettime` at the begin and at the end, `getsockopt` (`TCP_INFO`) of both sides |
 //!
 //! Nothing else: no timers (the reaper has a clock for all), no `fcntl`, and the client's options are
 //! inherited from the listening socket.
