@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// below its own; two modules of one row know nothing of each other.
 const FLOORS: &[&[&str]] = &[
     &["server", "demo"],
-    &["client"],
+    &["client", "api"],
     &["admin"],
     &["control"],
     &["acceptor"],
@@ -45,6 +45,10 @@ const KNOWS_ONLY: &[(&str, &[&str])] = &[
         &[
             "config", "events", "limits", "log", "net", "sync", "threads",
         ],
+    ),
+    (
+        "api",
+        &["admin", "control", "policy", "pool", "registry", "sync"],
     ),
     (
         "control",

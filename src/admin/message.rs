@@ -109,6 +109,12 @@ impl Response {
         self
     }
 
+    /// The same with another content type.
+    pub fn with_content_type(mut self, content_type: &'static str) -> Response {
+        self.content_type = content_type;
+        self
+    }
+
     /// The same with one header more.
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Response {
         self.headers.push((name, value.into()));

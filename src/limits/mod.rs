@@ -223,6 +223,7 @@ impl Capacity {
     /// Raises what may be raised and reads what the machine allows.
     pub fn read() -> Capacity {
         read::raise_descriptor_limit();
+        evener_sys::bound_arenas();
         let (at_start, taken) = (read::allowed(), read::taken());
         Capacity { at_start, taken }
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::admin::DoorError;
+
 /// Why evener could not start.
 #[derive(Debug)]
 pub enum StartError {
@@ -20,6 +22,8 @@ pub enum StartError {
         /// The one that is open.
         open: String,
     },
+    /// There can be no admin server as the config wants it.
+    Admin(DoorError),
     /// A backend's name has no address.
     Resolve {
         /// The backend's name in the config.
@@ -62,6 +66,7 @@ impl fmt::Display for StartError {
                 "can't listen on {address} while evener itself listens on {open}; \
                  take {open} out of the config first, reload, and then add {address}"
             ),
+            StartError::Admin(error) => write!(f, "{error}"),
             StartError::Resolve { backend, error } => write!(
                 f,
                 "can't find the address of backend {backend}: {error}; \
@@ -87,3 +92,9 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+impl From<DoorError> for StartError {
+    fn from(error: DoorError) -> StartError {
+        StartError::Admin(error)
+    }
+}

@@ -7,10 +7,12 @@
 //! gets in; then the sessions, by themselves or by a reset; then the health thread and the reaper, which
 //! sessions rely on; then the parked threads. The log is last, and the caller's.
 
+mod admin;
 mod build;
 mod changes;
 mod entrances;
 mod error;
+mod leaving;
 mod plan;
 mod reload;
 
@@ -23,6 +25,7 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, never, select};
 
+use crate::admin::Admin;
 use crate::config::cli::Source;
 use crate::config::{Config, Timeouts};
 use crate::control::{Control, Request, Running};
@@ -50,6 +53,9 @@ pub struct Server {
     /// Changes that somebody asks for.
     requests: Receiver<Request>,
     entrances: Entrances,
+    admin: Option<Admin>,
+    /// Those that were moved or switched off: closed, and to be joined.
+    retired_admins: Vec<Admin>,
     tools: Tools,
     pipes: Pipes,
     ids: Arc<Ticket>,
@@ -90,7 +96,7 @@ impl Server {
         signals: &Receiver<()>,
     ) -> Result<Server, StartError> {
         let nothing = nothing_yet(&source, &config);
-        let next = Next::prepare(config, &nothing, &Entrances::default())?;
+        let next = Next::prepare(config, &nothing, &Entrances::default(), None, log)?;
         let capacity = Arc::new(Capacity::read());
         let configured = next.config.limits.max_connections;
         log.send(Event::Room {
@@ -108,6 +114,8 @@ impl Server {
             control,
             requests,
             entrances: Entrances::default(),
+            admin: None,
+            retired_admins: Vec::new(),
             pipes: Pipes::new(next.config.performance.relay, capacity.pipes()),
             tools: Tools {
                 process_gate,
@@ -208,6 +216,8 @@ impl Server {
     /// rest is aborted. A further message on `signals` cuts every wait short.
     fn shut_down(mut self, signals: &Receiver<()>) -> Shutdown {
         self.control.draining.raise();
+        // Whoever asks for a change from now on is told so.
+        self.requests = never();
         let config = Arc::clone(&self.control.running.load().config);
         let timeout = config.shutdown.drain_timeout;
         let delay = config.shutdown.pre_stop_delay;
@@ -269,6 +279,9 @@ impl Server {
 
     /// Ends and joins what is left, when there are no sessions any more.
     fn end(self) {
+        for admin in self.admin.into_iter().chain(self.retired_admins) {
+            admin.join();
+        }
         drop(self.stop);
         drop(self.orders);
         for service in self.services {

@@ -7,26 +7,26 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, select};
 
+use super::admin::{AdminChange, NextAdmin};
 use super::build::{self, Draft};
 use super::entrances::{Entrances, Taken};
+use super::leaving::leaving;
 use super::{Server, StartError, plan};
+use crate::admin::Admin;
 use crate::config::{Config, ConfigError};
-use crate::control::{Answer, LastReload, Leaving, OpenListener, Refusal, Running};
-use crate::events::{EndReason, Event};
+use crate::control::{Answer, LastReload, OpenListener, Refusal, Running};
+use crate::events::Event;
 use crate::health::{Order, Target};
+use crate::log::Log;
 use crate::registry::Listener;
 use crate::session::Context;
 
 /// A little more than the longest probe takes, for threads that are slow to start.
 const FIRST_ROUND_SLACK: Duration = Duration::from_secs(1);
-
-/// How often backends that have left are looked at once their time is over, for sessions that were
-/// connecting at that moment.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A config with all that could be done for it without changing anything.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub(super) struct Next {
     pub(super) config: Arc<Config>,
     pub(super) draft: Draft,
     taken: Vec<Taken>,
+    admin: NextAdmin,
 }
 
 impl Next {
@@ -42,13 +43,18 @@ impl Next {
         config: Config,
         running: &Running,
         entrances: &Entrances,
+        admin: Option<&Admin>,
+        log: &Log,
     ) -> Result<Next, StartError> {
         let draft = build::draft(&config, running)?;
         let taken = entrances.take_missing(&config)?;
+        // After the listeners: where its address was not asked for, it gives way to them.
+        let admin = NextAdmin::prepare(&config, admin, log)?;
         Ok(Next {
             config: Arc::new(config),
             draft,
             taken,
+            admin,
         })
     }
 }
@@ -98,7 +104,9 @@ impl Server {
         let config = self.source.load().map_err(one_line)?;
         let running = self.control.running.load();
         let failed = |error: StartError| vec![error.to_string()];
-        let next = Next::prepare(config, &running, &self.entrances).map_err(failed)?;
+        let admin = self.admin.as_ref();
+        let next = Next::prepare(config, &running, &self.entrances, admin, &self.log);
+        let next = next.map_err(failed)?;
         let changes = plan::changes(&running, &next, SystemTime::now());
         if dry_run {
             return Ok(changes);
@@ -144,11 +152,18 @@ impl Server {
             config,
             draft,
             taken,
+            admin,
         } = next;
         let running = self.control.running.load();
         let contexts = self.contexts(&config, &draft, &running);
         let context = |name: &str| contexts.get(name).cloned();
-        self.entrances.open(taken, &self.tools, context)?;
+        let admin = self.start_admin(admin)?;
+        if let Err(error) = self.entrances.open(taken, &self.tools, context) {
+            if let AdminChange::Replaced(started) = admin {
+                self.retire_admin(started);
+            }
+            return Err(error);
+        }
 
         // From here on nothing fails.
         for (backend, wish) in &draft.wishes {
@@ -157,6 +172,7 @@ impl Server {
         for pool in &draft.pools {
             pool.publish();
         }
+        self.settle_admin(admin);
         self.log.configure(&config.log);
         self.timeouts.store(config.timeouts.clone());
         let allowed = self.tools.capacity.allowed(config.limits.max_connections);
@@ -233,71 +249,6 @@ impl Server {
         };
         config.listeners.iter().filter_map(context).collect()
     }
-
-    /// Aborts the sessions of backends that are in the config no more and whose time is over; says
-    /// when to look again.
-    pub(super) fn see_off(&mut self) -> Option<Instant> {
-        let running = self.control.running.load();
-        if running.leaving.is_empty() {
-            return None;
-        }
-        let now = SystemTime::now();
-        let mut next = None;
-        let mut leaving = running.leaving.clone();
-        leaving.retain(|one| one.backend.active.get() > 0);
-        for one in &leaving {
-            let Some(until) = one.until else { continue };
-            let left = until.duration_since(now).unwrap_or_default();
-            if left.is_zero() {
-                self.abort_leaving(one);
-            }
-            let wait = if left.is_zero() { LOOK_AGAIN } else { left };
-            next = next.into_iter().chain([wait]).min();
-        }
-        if leaving.len() != running.leaving.len() {
-            self.control.running.store(Running {
-                leaving,
-                ..Running::clone(&running)
-            });
-        }
-        next.map(|wait| Instant::now() + wait)
-    }
-
-    fn abort_leaving(&self, leaving: &Leaving) {
-        let sessions = self
-            .control
-            .registry
-            .abort_those(EndReason::Removed, |live| {
-                live.server()
-                    .is_some_and(|backend| Arc::ptr_eq(backend, &leaving.backend))
-            });
-        if sessions > 0 {
-            self.log.send(Event::LeavingAborted {
-                pool: Arc::clone(&leaving.pool),
-                backend: Arc::clone(&leaving.backend.name),
-                sessions,
-            });
-        }
-    }
-}
-
-/// Backends that are in no pool any more and still have sessions, with those that left earlier.
-fn leaving(running: &Running, draft: &Draft, config: &Config) -> Vec<Leaving> {
-    let until = config
-        .shutdown
-        .drain_timeout
-        .map(|timeout| SystemTime::now() + timeout);
-    let left = plan::removed(running, draft).map(|(pool, backend)| Leaving {
-        pool: Arc::clone(pool),
-        backend: Arc::clone(backend),
-        until,
-    });
-    let is_back = |one: &&Leaving| {
-        let mut backends = draft.pools.iter().flat_map(|pool| &pool.backends);
-        backends.any(|backend| Arc::ptr_eq(backend, &one.backend))
-    };
-    let earlier = running.leaving.iter().filter(|one| !is_back(one)).cloned();
-    earlier.chain(left).collect()
 }
 
 fn new_addresses(old: &Running, new: &Running) -> Vec<String> {
