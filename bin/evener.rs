@@ -100,7 +100,7 @@ fn stdout() -> io::Result<File> {
 /// At a terminal it means that the terminal was closed, and ends the program like the others.
 fn signals() -> Result<Receiver<()>, ctrlc::Error> {
     if !io::stdin().is_terminal() {
-        evener_sys::block_hangup().map_err(ctrlc::Error::System)?;
+        evener_sys::block(&[evener_sys::Signal::Hangup]).map_err(ctrlc::Error::System)?;
     }
     let (sender, signals) = crossbeam_channel::unbounded();
     ctrlc::set_handler(move || {
