@@ -12,6 +12,7 @@ use evener::config::{Config, Scheduler};
 use evener::demo::Demo;
 use evener::log::Log;
 use evener::server::{Server, Shutdown, StartError};
+use evener::systemd::{Inherited, Manager};
 
 /// As a process killed by SIGINT ends, for a shell.
 const FORCED: u8 = 130;
@@ -62,6 +63,7 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
         // else, so where it is refused, evener runs all the same.
         let _ = evener_sys::schedule_as_batch();
     }
+    let (inherited, manager) = (Inherited::from_environment(), Manager::from_environment());
     let signals = match signals() {
         Ok(signals) => signals,
         Err(error) => return fail(&[format!("error: can't wait for signals: {error}")]),
@@ -71,13 +73,12 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
         Err(error) => return fail(&[format!("error: {}", StartError::Thread(error))]),
     };
     log.report_panics();
-    let code = match Server::start(config, &log, &signals) {
+    let code = match Server::start(config, &log, &signals, inherited) {
         Ok(server) => {
             if let Some(demo) = &demo {
                 demo.explain(&log);
             }
-            // The sender lives in the signal handler, so this is a signal.
-            let _ = signals.recv();
+            server.serve(&signals, &manager);
             match server.shut_down(&signals) {
                 Shutdown::Clean => ExitCode::SUCCESS,
                 Shutdown::Forced => ExitCode::from(FORCED),

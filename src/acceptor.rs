@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io;
-use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::events::Event;
 use crate::limits::Capacity;
-use crate::net::listener::{self, AcceptError};
+use crate::net::listener::{self, AcceptError, Listening};
 use crate::session::{self, Arrival, Context};
 use crate::sync::{Closed, Gate, Permit};
 use crate::threads::{self, Seat, Threads};
@@ -35,7 +34,7 @@ pub struct Acceptor {
     /// What its sessions have in common.
     pub context: Arc<Context>,
     /// The socket; the server holds it too, to shut it down.
-    pub listener: Arc<TcpListener>,
+    pub listener: Arc<Listening>,
     /// Places among all sessions of the process.
     pub process_gate: Arc<Gate>,
     /// Places among the sessions of this listener, if it has a limit of its own.
@@ -101,6 +100,9 @@ impl Acceptor {
                     self.context.log.send(Event::Full { listener, limit });
                 }
                 has_room = gate.wait_for_room(LOOK_EVERY)?;
+                if self.listener.is_shut_down() {
+                    return Err(Closed);
+                }
                 // Who is always full would read a dozen files for each client otherwise.
                 if state.look.is_due() {
                     self.process_gate.set_limit(self.capacity.allowed());
@@ -142,6 +144,7 @@ impl Acceptor {
     fn after_error(&self, error: &io::Error, state: &mut State) -> Result<(), Closed> {
         match listener::accept_error(error) {
             AcceptError::Again => Ok(()),
+            AcceptError::Closed if self.listener.is_shut_down() => Err(Closed),
             AcceptError::Closed => {
                 // While the gate is open it was not us: `ss -K`, for example.
                 self.process_gate.wait_for_room(Duration::ZERO)?;

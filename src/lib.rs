@@ -37,6 +37,7 @@
 //! | [`registry`] | the sessions that live now |
 //! | [`pool`] | backends, the published rotation, picking, leases |
 //! | [`net`] | sockets and no policy: listen, connect, [`net::relay`], [`net::splice`], [`net::end`], reset |
+//! | [`systemd`] | what evener and its service manager tell each other; sockets that it inherits |
 //! | [`dummy`] | the backend of the demo, the tests and the benchmarks |
 //! | [`log`] | the log thread and its channel |
 //! | [`threads`] | parked threads, reused |
@@ -50,9 +51,9 @@
 //!
 //! | thread (as `ps -L` shows it) | owns | blocks in | ends because |
 //! | --- | --- | --- | --- |
-//! | `evener` | the server | the signal channel | a signal came |
+//! | `evener` | the server | the signal channel, and the watchdog's clock | a signal came |
 //! | `ctrl-c` | | `sem_wait`, for the signal handler | the process ends |
-//! | `listen NAME` | nothing: hands everything on | `accept`, or the gate when full | the gate is closed, the socket shut down |
+//! | `listen NAME` | nothing: hands everything on | `poll` for a client or the bell, or the gate when full | the gate is closed, the bell rung |
 //! | `c12>…:8000` | session 12; reads the client | `recv`, `send` or `splice`; `poll` while connecting and in the opening; at the end a condition variable | both sides have ended |
 //! | `c12<…:8000` | nothing: borrows the session | `recv` of the backend, `send` to the client, or `splice` | the same |
 //! | `parked`, or for 50 ms its last name | nothing | `park`, for a job | not needed for two seconds, or shutdown |
@@ -83,4 +84,5 @@ pub mod registry;
 pub mod server;
 pub mod session;
 pub mod sync;
+pub mod systemd;
 pub mod threads;

@@ -111,6 +111,19 @@ pub enum Event {
         /// How many.
         sessions: usize,
     },
+    /// A socket that the service manager passed to evener, and that no listener uses.
+    InheritedUnused {
+        /// Which, and why not.
+        what: String,
+    },
+    /// A message to the service manager failed.
+    ManagerUnreachable {
+        /// What the kernel said.
+        error: String,
+    },
+    /// A thread that evener can't do without has ended, so the service manager's watchdog is left to
+    /// restart it.
+    NoSignOfLife,
     /// A message of the demo to the person at the terminal.
     Note {
         /// What it says, on one line or several.
@@ -136,13 +149,15 @@ impl Event {
     /// How important it is.
     pub fn level(&self) -> LogLevel {
         match self {
-            Event::Panicked { .. } | Event::Stuck { .. } => LogLevel::Error,
+            Event::Panicked { .. } | Event::Stuck { .. } | Event::NoSignOfLife => LogLevel::Error,
             Event::SessionEnded(record) => record.reason.level(),
             Event::HealthChanged(HealthChange { up: false, .. })
             | Event::AcceptFailed { .. }
             | Event::ThreadRefused { .. }
             | Event::SocketRefused { .. }
             | Event::Full { .. }
+            | Event::InheritedUnused { .. }
+            | Event::ManagerUnreachable { .. }
             | Event::Aborted { .. }
             | Event::LogDropped { .. } => LogLevel::Warn,
             Event::HealthChanged(HealthChange { first: true, .. })

@@ -7,12 +7,12 @@
 
 mod build;
 mod error;
+mod service;
 
 pub use error::StartError;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,7 +25,7 @@ use crate::events::Event;
 use crate::health::{Checker, Target};
 use crate::limits::Capacity;
 use crate::log::Log;
-use crate::net::listener::{self, Bound};
+use crate::net::listener::{self, Bound, Listening};
 use crate::net::splice::Pipes;
 use crate::policy::idle::Watch;
 use crate::pool::Pool;
@@ -33,6 +33,7 @@ use crate::reaper;
 use crate::registry::Registry;
 use crate::session::Context;
 use crate::sync::{Gate, Ticket};
+use crate::systemd::Inherited;
 use crate::threads::{self, Threads};
 
 /// A little more than the longest probe takes, for threads that are slow to start.
@@ -55,7 +56,7 @@ pub struct Server {
     /// Disconnected when the process's gate is closed and the last session has ended.
     drained: Receiver<Infallible>,
     /// Each shared with its acceptor; shut down, it ends that.
-    listeners: Vec<Arc<TcpListener>>,
+    listeners: Vec<Arc<Listening>>,
     acceptors: Vec<JoinHandle<()>>,
     /// The health thread and the reaper; dropping `stop` ends them.
     services: Vec<JoinHandle<()>>,
@@ -73,14 +74,20 @@ pub enum Shutdown {
 
 impl Server {
     /// Takes the addresses, starts the threads, waits for the first round of probes, and opens. A
-    /// message on `signals` breaks the start off.
+    /// message on `signals` breaks the start off. Addresses that are `inherited` are not bound anew.
     ///
     /// # Errors
     ///
     /// [`StartError`]; nothing is left running then.
-    pub fn start(config: &Config, log: &Log, signals: &Receiver<()>) -> Result<Server, StartError> {
+    pub fn start(
+        config: &Config,
+        log: &Log,
+        signals: &Receiver<()>,
+        mut inherited: Inherited,
+    ) -> Result<Server, StartError> {
         let pools = build::pools(config)?;
-        let bound = bind_all(config)?;
+        let bound = bind_all(config, &mut inherited)?;
+        service::report_unused(inherited, log);
         let capacity = Arc::new(Capacity::new(config.limits.max_connections));
         let ceiling = capacity.ceiling_at_start();
         log.send(Event::Room {
@@ -281,10 +288,12 @@ impl Server {
         for gate in &self.listener_gates {
             gate.close();
         }
-        for listener in self.listeners.drain(..) {
-            listener::shut_down(&listener);
+        for listener in &self.listeners {
+            listener::shut_down(listener);
         }
         join(self.acceptors.drain(..));
+        // Nobody else holds them now, unless another process does: they close.
+        self.listeners.clear();
     }
 
     /// Ends and joins what is left, when there are no sessions any more.
@@ -307,12 +316,18 @@ fn join(handles: impl IntoIterator<Item = JoinHandle<()>>) {
 type BoundListener<'c> = (&'c config::Listener, Vec<(&'c config::Bind, Bound)>);
 
 /// Takes every address, so that one that can't be had is an error before anything is started.
-fn bind_all(config: &Config) -> Result<Vec<BoundListener<'_>>, StartError> {
+fn bind_all<'c>(
+    config: &'c Config,
+    inherited: &mut Inherited,
+) -> Result<Vec<BoundListener<'c>>, StartError> {
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         let mut addresses = Vec::new();
         for bind in &listener.bind {
-            let bound = Bound::new(bind.address, bind.dual_stack);
+            let bound = service::take(bind, inherited).map_or_else(
+                || Bound::new(bind.address, bind.dual_stack),
+                Bound::inherited,
+            );
             addresses.push((bind, bound.map_err(|error| bind_error(bind, error))?));
         }
         listeners.push((listener, addresses));
@@ -328,7 +343,7 @@ fn bind_error(bind: &config::Bind, error: io::Error) -> StartError {
 }
 
 /// The address as it was written, or the real one where the OS chose the port.
-fn shown_address(bind: &config::Bind, socket: &TcpListener) -> String {
+fn shown_address(bind: &config::Bind, socket: &Listening) -> String {
     match socket.local_addr() {
         Ok(address) if bind.address.port() == 0 => address.to_string(),
         _ => bind.text.clone(),
