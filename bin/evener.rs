@@ -6,13 +6,15 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use crossbeam_channel::Receiver;
+use evener_sys::Signal;
 
 use evener::config::cli::{self, Command};
 use evener::config::{Config, Scheduler};
 use evener::demo::Demo;
 use evener::log::Log;
-use evener::server::{Server, Shutdown, StartError};
-use evener::systemd::{Inherited, Manager};
+use evener::server::{Server, Shutdown, StartError, Surroundings};
+use evener::systemd::Manager;
+use evener::upgrade::{self, Program};
 
 /// As a process killed by SIGINT ends, for a shell.
 const FORCED: u8 = 130;
@@ -63,9 +65,9 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
         // else, so where it is refused, evener runs all the same.
         let _ = evener_sys::schedule_as_batch();
     }
-    let (inherited, manager) = (Inherited::from_environment(), Manager::from_environment());
-    let signals = match signals() {
-        Ok(signals) => signals,
+    let (inherited, predecessor) = upgrade::inheritance();
+    let surroundings = match surroundings() {
+        Ok(surroundings) => surroundings,
         Err(error) => return fail(&[format!("error: can't wait for signals: {error}")]),
     };
     let (log, log_thread) = match stdout().and_then(|sink| Log::start(&config.log, sink)) {
@@ -73,13 +75,12 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
         Err(error) => return fail(&[format!("error: {}", StartError::Thread(error))]),
     };
     log.report_panics();
-    let code = match Server::start(config, &log, &signals, inherited) {
+    let code = match Server::start(config, &log, &surroundings.signals, inherited) {
         Ok(server) => {
             if let Some(demo) = &demo {
                 demo.explain(&log);
             }
-            server.serve(&signals, &manager);
-            match server.shut_down(&signals) {
+            match server.serve(&surroundings, predecessor) {
                 Shutdown::Clean => ExitCode::SUCCESS,
                 Shutdown::Forced => ExitCode::from(FORCED),
             }
@@ -96,13 +97,31 @@ fn stdout() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
-/// A message for each SIGINT or SIGTERM. SIGHUP means "reload" to whoever sends it to a service, which
-/// this version can't do yet: it is blocked, before the first thread starts, so that it ends nothing.
-/// At a terminal it means that the terminal was closed, and ends the program like the others.
-fn signals() -> Result<Receiver<()>, ctrlc::Error> {
+/// Whom the server deals with beside clients and backends. The order matters: signals that a thread waits
+/// for are blocked before the first thread starts.
+fn surroundings() -> Result<Surroundings, ctrlc::Error> {
+    block_signals().map_err(ctrlc::Error::System)?;
+    Ok(Surroundings {
+        signals: signals()?,
+        upgrades: upgrade::requests().map_err(ctrlc::Error::System)?,
+        manager: Manager::from_environment(),
+        program: Program::of_this_process(),
+    })
+}
+
+/// SIGUSR2 means "upgrade". SIGHUP means "reload" to whoever sends it to a service, which this version
+/// can't do yet: it is blocked, so that it ends nothing. At a terminal it means that the terminal was
+/// closed, and ends the program like the others.
+fn block_signals() -> io::Result<()> {
+    evener_sys::block(&[Signal::User2])?;
     if !io::stdin().is_terminal() {
-        evener_sys::block(&[evener_sys::Signal::Hangup]).map_err(ctrlc::Error::System)?;
+        evener_sys::block(&[Signal::Hangup])?;
     }
+    Ok(())
+}
+
+/// A message for each SIGINT or SIGTERM.
+fn signals() -> Result<Receiver<()>, ctrlc::Error> {
     let (sender, signals) = crossbeam_channel::unbounded();
     ctrlc::set_handler(move || {
         // It fails when the program is at its end anyway.

@@ -37,6 +37,7 @@
 //! | [`registry`] | the sessions that live now |
 //! | [`pool`] | backends, the published rotation, picking, leases |
 //! | [`net`] | sockets and no policy: listen, connect, [`net::relay`], [`net::splice`], [`net::end`], reset |
+//! | [`upgrade`] | a new version takes over the listening sockets of a running one |
 //! | [`systemd`] | what evener and its service manager tell each other; sockets that it inherits |
 //! | [`dummy`] | the backend of the demo, the tests and the benchmarks |
 //! | [`log`] | the log thread and its channel |
@@ -53,6 +54,8 @@
 //! | --- | --- | --- | --- |
 //! | `evener` | the server | the signal channel, and the watchdog's clock | a signal came |
 //! | `ctrl-c` | | `sem_wait`, for the signal handler | the process ends |
+//! | `sigusr2` | nothing | `sigwait`, for the order to upgrade | the process ends |
+//! | `upgrade` | a new process, until that serves | `poll` of a pipe | the word or the end of that process, or a minute |
 //! | `listen NAME` | nothing: hands everything on | `poll` for a client or the bell, or the gate when full | the gate is closed, the bell rung |
 //! | `c12>…:8000` | session 12; reads the client | `recv`, `send` or `splice`; `poll` while connecting and in the opening; at the end a condition variable | both sides have ended |
 //! | `c12<…:8000` | nothing: borrows the session | `recv` of the backend, `send` to the client, or `splice` | the same |
@@ -86,3 +89,4 @@ pub mod session;
 pub mod sync;
 pub mod systemd;
 pub mod threads;
+pub mod upgrade;

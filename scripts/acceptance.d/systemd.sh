@@ -108,12 +108,19 @@ clients() {
         echo >>/run/asked
     done
 }
-clients & clients &
+clients_come() {
+    rm -f /run/enough /run/asked
+    clients & clients &
+}
+clients_go() {
+    touch /run/enough
+    wait
+}
+clients_come
 for _ in 1 2 3 4 5; do
     check "a restart" systemctl restart evener.service
 done
-touch /run/enough
-wait
+clients_go
 check "over five restarts, none of $(wc -l </run/asked) clients was refused" test ! -e /run/refused
 
 # --- the watchdog ---
@@ -126,10 +133,28 @@ before="$(main_pid)"
 sleep 3
 check "it is left alone while it lives" test "$(main_pid)" = "$before"
 kill -STOP "$before"
-restarted() {
+is_another() {
     [[ $(main_pid) != "$before" && $(property ActiveState) == active ]] && serves
 }
-check "one that hangs is restarted" eventually restarted
+check "one that hangs is restarted" eventually is_another
+
+# --- an upgrade ---
+
+before="$(main_pid)"
+clients_come
+systemctl kill --signal=USR2 --kill-whom=main evener.service
+check "SIGUSR2 puts another process in its place" eventually is_another
+is_gone() {
+    [[ ! -e /proc/$before ]]
+}
+check "the old one ends" eventually is_gone
+clients_go
+check "over the upgrade, none of $(wc -l </run/asked) clients was refused" test ! -e /run/refused
+before="$(main_pid)"
+sleep 3
+check "the watchdog hears the new one" test "$(main_pid)" = "$before"
+check "which systemctl restarts like any other" systemctl restart evener.service
+check "it serves" serves
 echo done
 INSIDE
 chmod +x "$view/root/inside"

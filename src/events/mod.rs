@@ -124,6 +124,21 @@ pub enum Event {
     /// A thread that evener can't do without has ended, so the service manager's watchdog is left to
     /// restart it.
     NoSignOfLife,
+    /// SIGUSR2: a new process was started, and is given the listening sockets.
+    UpgradeStarted {
+        /// Its process id.
+        pid: u32,
+    },
+    /// The new process serves; this one takes nobody any more.
+    Upgraded {
+        /// Its process id.
+        pid: u32,
+    },
+    /// The new process did not come to serve; this one goes on.
+    UpgradeFailed {
+        /// Why.
+        error: String,
+    },
     /// A message of the demo to the person at the terminal.
     Note {
         /// What it says, on one line or several.
@@ -157,6 +172,7 @@ impl Event {
             | Event::SocketRefused { .. }
             | Event::Full { .. }
             | Event::InheritedUnused { .. }
+            | Event::UpgradeFailed { .. }
             | Event::ManagerUnreachable { .. }
             | Event::Aborted { .. }
             | Event::LogDropped { .. } => LogLevel::Warn,

@@ -71,6 +71,9 @@ impl Event {
             ),
             Event::InheritedUnused { what } => ("inherited_unused", json!({"what": what})),
             Event::ManagerUnreachable { error } => ("manager_unreachable", json!({"error": error})),
+            Event::UpgradeStarted { pid } => ("upgrade_started", json!({"pid": pid})),
+            Event::Upgraded { pid } => ("upgraded", json!({"pid": pid})),
+            Event::UpgradeFailed { error } => ("upgrade_failed", json!({"error": error})),
             Event::NoSignOfLife => ("no_sign_of_life", json!({})),
             // The text is the message, which every line has.
             Event::Note { .. } => ("note", json!({})),
@@ -162,6 +165,17 @@ impl fmt::Display for Event {
                 f,
                 "can't tell the service manager how evener is: {error}; \
                  look at NOTIFY_SOCKET, and at NotifyAccess= in the unit file"
+            ),
+            Event::UpgradeStarted { pid } => {
+                write!(f, "upgrade: process {pid} was started and is to take over")
+            }
+            Event::Upgraded { pid } => {
+                write!(f, "upgrade: process {pid} serves now, and this one drains")
+            }
+            Event::UpgradeFailed { error } => write!(
+                f,
+                "upgrade: the new process did not take over, and this one goes on: {error}; \
+                 its own errors are on stderr"
             ),
             Event::NoSignOfLife => write!(
                 f,

@@ -115,6 +115,16 @@ impl Listening {
         self.socket.local_addr()
     }
 
+    /// The socket once more, for a program that this process starts: it stays open there.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor left.
+    pub fn for_another_program(&self) -> io::Result<OwnedFd> {
+        // Without FD_CLOEXEC, which every other descriptor of evener has.
+        Ok(rustix::io::dup(&self.socket)?)
+    }
+
     /// Was [`shut_down`] called?
     pub fn is_shut_down(&self) -> bool {
         self.closing.is_raised()

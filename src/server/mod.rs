@@ -10,6 +10,7 @@ mod error;
 mod service;
 
 pub use error::StartError;
+pub use service::Surroundings;
 
 use std::convert::Infallible;
 use std::io;

@@ -40,21 +40,18 @@ impl Inherited {
             text("LISTEN_FDNAMES").as_deref(),
             process::id(),
         );
-        Inherited::of(&(FIRST..).zip(names).collect::<Vec<_>>())
+        let numbers: Vec<RawFd> = (FIRST..).take(names.len()).collect();
+        let taken = evener_sys::take_inherited(&numbers);
+        Inherited::of(names.into_iter().zip(taken))
     }
 
-    /// Takes these descriptors, each with its name.
-    pub fn of(descriptors: &[(RawFd, String)]) -> Inherited {
-        let numbers: Vec<RawFd> = descriptors.iter().map(|(number, _)| *number).collect();
+    /// These sockets, each with the name by which messages call it.
+    pub fn of(descriptors: impl IntoIterator<Item = (String, io::Result<OwnedFd>)>) -> Inherited {
         let mut inherited = Inherited::default();
-        for ((number, name), taken) in descriptors.iter().zip(evener_sys::take_inherited(&numbers))
-        {
-            match taken.and_then(|socket| Socket::new(name, socket)) {
+        for (name, taken) in descriptors {
+            match taken.and_then(|socket| Socket::new(&name, socket)) {
                 Ok(socket) => inherited.sockets.push(socket),
-                Err(error) => {
-                    let what = format!("descriptor {number} ({name}): {error}");
-                    inherited.refused.push(what);
-                }
+                Err(error) => inherited.refused.push(format!("{name}: {error}")),
             }
         }
         inherited
@@ -149,7 +146,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let mut inherited = Inherited {
             sockets: vec![socket(listener).unwrap()],
-            refused: vec!["descriptor 4 (x): broken".into()],
+            refused: vec!["x: broken".into()],
         };
         assert!(inherited.take("127.0.0.1:1".parse().unwrap()).is_none());
         let taken = inherited.take(address).unwrap();
@@ -159,7 +156,7 @@ mod tests {
         assert_eq!(
             inherited.unused(),
             [
-                "descriptor 4 (x): broken".to_owned(),
+                "x: broken".to_owned(),
                 format!("{address} (web): no listener has this address")
             ]
         );
