@@ -53,8 +53,8 @@ check() {
         echo "ok   $what"
     else
         echo "FAIL $what"
-        systemctl --no-pager --full status evener.service evener.socket
-        journalctl --no-pager -u evener -n 40
+        systemctl --no-pager --full --lines=0 status evener.service
+        journalctl --no-pager -u evener -n 25
         exit 1
     fi
 }
@@ -99,6 +99,7 @@ check "with success" test "$(property Result)" = success
 
 # --- socket activation ---
 
+echo 'log: { connections: false }' >>/etc/evener/evener.yaml
 check "systemctl start evener.socket opens the port" systemctl start evener.socket
 sed -i 's/bind: "127.0.0.1:8080" /bind: ":8080" /' /etc/evener/evener.yaml
 check "the first client starts evener" serves
