@@ -8,11 +8,12 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::Signal;
@@ -29,6 +30,16 @@ fn arguments(listen: SocketAddr, backend: SocketAddr) -> [String; 5] {
 /// Starts evener as socket activation does: with these descriptors as 3 and 4, and an environment
 /// that names its own process id, which only a shell in its place knows beforehand.
 fn activated(descriptors: [&OwnedFd; 2], names: &str, arguments: &[String]) -> Evener {
+    activated_by(None, descriptors, names, arguments)
+}
+
+/// The same, by a service manager that wants to hear of it every 100 ms.
+fn activated_by(
+    manager: Option<&Manager>,
+    descriptors: [&OwnedFd; 2],
+    names: &str,
+    arguments: &[String],
+) -> Evener {
     /// Beyond what this process and the shell use themselves.
     const FREE: i32 = 100;
     let passed = descriptors.map(|descriptor| {
@@ -43,6 +54,10 @@ fn activated(descriptors: [&OwnedFd; 2], names: &str, arguments: &[String]) -> E
     );
     let mut command = Command::new("bash");
     command.args(["-c", &script, "bash", env!("CARGO_BIN_EXE_evener")]);
+    if let Some(manager) = manager {
+        command.env("NOTIFY_SOCKET", manager.dir.path().join("notify"));
+        command.env("WATCHDOG_USEC", "100000");
+    }
     Evener::spawn(command.args(arguments))
 }
 
@@ -167,6 +182,29 @@ fn the_watchdog_hears_of_evener_again_and_again() {
         assert_eq!(manager.message(), "WATCHDOG=1");
     }
     assert!(evener.is_alive());
+}
+
+#[test]
+fn the_watchdog_hears_nothing_from_an_evener_that_takes_no_clients_any_more() {
+    let (manager, backend) = (Manager::new(), Dummy::start("a"));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let arguments = arguments(listener.local_addr().unwrap(), backend.address());
+    let listener = OwnedFd::from(listener);
+    let evener = activated_by(Some(&manager), [&listener, &null()], "web:null", &arguments);
+    assert!(manager.message().starts_with("READY=1"));
+    assert_eq!(manager.message(), "WATCHDOG=1");
+
+    // The socket is not evener's alone: whoever else has it can end it, and evener can't mend that.
+    rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
+    evener.wait_log("restart evener");
+    evener.wait_log("the service manager gets no sign of life any more");
+    manager.socket.set_nonblocking(true).unwrap();
+    while manager.socket.recv(&mut [0; 4096]).is_ok() {}
+    manager.socket.set_nonblocking(false).unwrap();
+    let silence = Some(Duration::from_millis(300));
+    manager.socket.set_read_timeout(silence).unwrap();
+    let heard = manager.socket.recv(&mut [0; 4096]);
+    assert_eq!(heard.unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
 #[test]

@@ -139,6 +139,21 @@ is_another() {
 }
 check "one that hangs is restarted" eventually is_another
 
+# --- a drain that is longer than TimeoutStopSec= ---
+
+printf '[Service]\nTimeoutStopSec=1\n' >/run/systemd/system/evener.service.d/stop.conf
+systemctl daemon-reload
+check "it restarts with a TimeoutStopSec of 1 s" systemctl restart evener.service
+exec {client}<>/dev/tcp/127.0.0.1/8080
+sleep 0.5
+systemctl stop evener.service &
+sleep 3
+check "its last session may end in its own time" test "$(property ActiveState)" = deactivating
+exec {client}>&-
+wait
+check "which systemd waits for" test "$(property Result)" = success
+systemctl start evener.service
+
 # --- an upgrade ---
 
 before="$(main_pid)"
