@@ -4,16 +4,20 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 use evener_sys::Signal;
 
-use evener::config::cli::{self, Command};
+use evener::client;
+use evener::config::cli::{self, Command, Source};
 use evener::config::{Config, Scheduler};
+use evener::control::Control;
 use evener::demo::Demo;
 use evener::log::Log;
 use evener::server::{Server, Shutdown, StartError, Surroundings};
 use evener::systemd::Manager;
+use evener::threads;
 use evener::upgrade::{self, Program};
 
 /// As a process killed by SIGINT ends, for a shell.
@@ -37,7 +41,7 @@ fn main() -> ExitCode {
             Ok(config) if print_config => print(&config.to_yaml()),
             Ok(config) => {
                 warn(&config);
-                run(&config, None)
+                run(source, config, None)
             }
             Err(errors) => fail(&errors),
         },
@@ -49,8 +53,12 @@ fn main() -> ExitCode {
             config,
             print_config: false,
         }) => match Demo::start(&config) {
-            Ok(demo) => run(&config, Some(demo)),
+            Ok(demo) => run(Source::Arguments(config.clone()), *config, Some(demo)),
             Err(error) => fail(&[format!("error: {error}")]),
+        },
+        Ok(Command::Ask(ask)) => match client::run(&ask, signals) {
+            Ok(text) => print(&text),
+            Err(error) => fail(&[error]),
         },
         Err(error) => {
             complain(&error);
@@ -59,7 +67,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
+fn run(source: Source, config: Config, demo: Option<Demo>) -> ExitCode {
     if config.performance.scheduler == Scheduler::Batch {
         // Before the first thread starts, so that all have it. It makes evener faster and nothing
         // else, so where it is refused, evener runs all the same.
@@ -75,12 +83,15 @@ fn run(config: &Config, demo: Option<Demo>) -> ExitCode {
         Err(error) => return fail(&[format!("error: {}", StartError::Thread(error))]),
     };
     log.report_panics();
-    let code = match Server::start(config, &log, &surroundings.signals, inherited) {
+    let code = match Server::start(source, config, &log, &surroundings.signals, inherited) {
         Ok(server) => {
             if let Some(demo) = &demo {
                 demo.explain(&log);
             }
-            match server.serve(&surroundings, predecessor) {
+            if let Err(error) = reload_on_hangup(server.control()) {
+                complain(&format_args!("warning: no reload by SIGHUP: {error}"));
+            }
+            match server.run(&surroundings, predecessor) {
                 Shutdown::Clean => ExitCode::SUCCESS,
                 Shutdown::Forced => ExitCode::from(FORCED),
             }
@@ -100,7 +111,7 @@ fn stdout() -> io::Result<File> {
 /// Whom the server deals with beside clients and backends. The order matters: signals that a thread waits
 /// for are blocked before the first thread starts.
 fn surroundings() -> Result<Surroundings, ctrlc::Error> {
-    block_signals().map_err(ctrlc::Error::System)?;
+    evener_sys::block(&[Signal::User2]).map_err(ctrlc::Error::System)?;
     Ok(Surroundings {
         signals: signals()?,
         upgrades: upgrade::requests().map_err(ctrlc::Error::System)?,
@@ -109,25 +120,34 @@ fn surroundings() -> Result<Surroundings, ctrlc::Error> {
     })
 }
 
-/// SIGUSR2 means "upgrade". SIGHUP means "reload" to whoever sends it to a service, which this version
-/// can't do yet: it is blocked, so that it ends nothing. At a terminal it means that the terminal was
-/// closed, and ends the program like the others.
-fn block_signals() -> io::Result<()> {
-    evener_sys::block(&[Signal::User2])?;
-    if !io::stdin().is_terminal() {
-        evener_sys::block(&[Signal::Hangup])?;
-    }
-    Ok(())
-}
-
-/// A message for each SIGINT or SIGTERM.
+/// A message for each SIGINT or SIGTERM. SIGHUP means "reload" to whoever sends it to a service: it is
+/// blocked, before the first thread starts, so that it waits for the thread that asks for it. At a
+/// terminal it means that the terminal was closed, and ends the program like the others.
 fn signals() -> Result<Receiver<()>, ctrlc::Error> {
+    if !io::stdin().is_terminal() {
+        evener_sys::block(&[Signal::Hangup]).map_err(ctrlc::Error::System)?;
+    }
     let (sender, signals) = crossbeam_channel::unbounded();
     ctrlc::set_handler(move || {
         // It fails when the program is at its end anyway.
         let _ = sender.send(());
     })?;
     Ok(signals)
+}
+
+/// Starts the thread that asks for a reload whenever a SIGHUP comes.
+fn reload_on_hangup(control: &Arc<Control>) -> io::Result<()> {
+    if io::stdin().is_terminal() {
+        return Ok(());
+    }
+    let control = Arc::clone(control);
+    // Nobody joins it: it waits for signals as long as there is a process to get them.
+    threads::spawn("hangup", move || {
+        while evener_sys::wait(&[Signal::Hangup]).is_ok() {
+            control.reload_soon();
+        }
+    })
+    .map(drop)
 }
 
 fn warn(config: &Config) {

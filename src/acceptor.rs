@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use crate::events::Event;
 use crate::limits::Capacity;
 use crate::net::listener::{self, AcceptError, Listening};
+use crate::registry::Listener;
 use crate::session::{self, Arrival, Context};
-use crate::sync::{Closed, Gate, Permit};
+use crate::sync::{Closed, Gate, Permit, Published};
 use crate::threads::{self, Seat, Threads};
 
 /// Pause after a shortage: long enough not to spin, short enough not to be noticed.
@@ -31,14 +32,13 @@ const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// What a listener thread owns and uses.
 #[derive(Debug)]
 pub struct Acceptor {
-    /// What its sessions have in common.
-    pub context: Arc<Context>,
+    /// What its sessions have in common. Written by the server, which puts another one here when the
+    /// config has changed; read for each client.
+    pub context: Arc<Published<Context>>,
     /// The socket; the server holds it too, to shut it down.
-    pub listener: Arc<Listening>,
+    pub socket: Arc<Listening>,
     /// Places among all sessions of the process.
     pub process_gate: Arc<Gate>,
-    /// Places among the sessions of this listener, if it has a limit of its own.
-    pub listener_gate: Option<Arc<Gate>>,
     /// Where the process's limit comes from; looked at again after a shortage.
     pub capacity: Arc<Capacity>,
     /// Where threads come from.
@@ -50,7 +50,7 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts clients until the gate is closed.
+    /// Accepts clients until the gate of the process is closed or this listener is shut down.
     pub fn run(mut self) {
         let mut state = State::new(self.spare.take());
         threads::keep_going(|| match self.next_client(&mut state) {
@@ -62,7 +62,7 @@ impl Acceptor {
     /// One round: at most one client.
     fn next_client(&self, state: &mut State) -> Result<(), Closed> {
         self.wait_for_room(state)?;
-        let (client, address) = match listener::accept(&self.listener) {
+        let (client, address) = match listener::accept(&self.socket) {
             Ok(accepted) => accepted,
             Err(error) => return self.after_error(&error, state),
         };
@@ -70,10 +70,13 @@ impl Acceptor {
         if state.spare.is_none() {
             state.spare = spare_descriptor();
         }
-        let permits = self.enter()?;
-        let session_seat = self.seat(state)?;
-        let return_seat = self.seat(state)?;
-        let context = Arc::clone(&self.context);
+        // Who comes after a reload is served as the new config says.
+        let context = self.context.load();
+        state.go_by_the_name_of(&context.listener);
+        context.listener.accepted.increment();
+        let permits = self.enter(&context)?;
+        let session_seat = self.seat(&context, state)?;
+        let return_seat = self.seat(&context, state)?;
         let arrival = Arrival {
             client,
             address,
@@ -86,49 +89,57 @@ impl Acceptor {
         Ok(())
     }
 
-    fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
-        std::iter::once(&self.process_gate).chain(&self.listener_gate)
-    }
-
+    /// Waits until there is room in the process and in the listener.
     fn wait_for_room(&self, state: &mut State) -> Result<(), Closed> {
-        for gate in self.gates() {
-            let mut has_room = gate.wait_for_room(Duration::ZERO)?;
-            while !has_room {
-                if state.full.is_due() {
-                    let (_, limit) = gate.occupancy();
-                    let listener = Arc::clone(&self.context.listener);
-                    self.context.log.send(Event::Full { listener, limit });
-                }
-                has_room = gate.wait_for_room(LOOK_EVERY)?;
-                if self.listener.is_shut_down() {
-                    return Err(Closed);
-                }
-                // Who is always full would read a dozen files for each client otherwise.
-                if state.look.is_due() {
-                    self.process_gate.set_limit(self.capacity.allowed());
-                }
+        let mut patience = Duration::ZERO;
+        loop {
+            // Anew each time: a reload may have raised the limit, or have put another listener here.
+            let context = self.context.load();
+            let full = if !self.process_gate.wait_for_room(patience)? {
+                &self.process_gate
+            } else if !context.listener.gate.wait_for_room(patience)? {
+                &context.listener.gate
+            } else {
+                return Ok(());
+            };
+            if self.socket.is_shut_down() {
+                return Err(Closed);
+            }
+            patience = LOOK_EVERY;
+            if state.full.is_due() {
+                let (_, limit) = full.occupancy();
+                let listener = Arc::clone(&context.listener.name);
+                context.log.send(Event::Full { listener, limit });
+            }
+            // Who is always full would read a dozen files for each client otherwise.
+            if state.look.is_due() {
+                self.look_at_the_limit(&context);
             }
         }
-        Ok(())
     }
 
     /// Takes a place in each gate. There was room a moment ago; another listener may have taken it,
     /// and then this client waits here, accepted, until the next session ends.
-    fn enter(&self) -> Result<(Permit, Option<Permit>), Closed> {
+    fn enter(&self, context: &Context) -> Result<(Permit, Permit), Closed> {
         let of_process = self.process_gate.enter()?;
-        let of_listener = self.listener_gate.as_ref().map(Gate::enter).transpose()?;
+        let of_listener = context.listener.gate.enter()?;
         Ok((of_process, of_listener))
     }
 
+    fn look_at_the_limit(&self, context: &Context) {
+        let allowed = self.capacity.allowed(context.max_connections);
+        self.process_gate.set_limit(allowed);
+    }
+
     /// Sets a thread aside; when the OS refuses, tries again until it does not.
-    fn seat(&self, state: &mut State) -> Result<Seat, Closed> {
+    fn seat(&self, context: &Context, state: &mut State) -> Result<Seat, Closed> {
         loop {
             match self.threads.reserve() {
                 Ok(seat) => return Ok(seat),
                 Err(error) => {
                     if state.thread.is_due() {
-                        let by = format!("listener {}", self.context.listener).into();
-                        self.context.log.send(Event::ThreadRefused {
+                        let by = format!("listener {}", context.listener.name).into();
+                        context.log.send(Event::ThreadRefused {
                             by,
                             error: error.to_string(),
                         });
@@ -142,14 +153,17 @@ impl Acceptor {
     }
 
     fn after_error(&self, error: &io::Error, state: &mut State) -> Result<(), Closed> {
+        let context = self.context.load();
         match listener::accept_error(error) {
             AcceptError::Again => Ok(()),
-            AcceptError::Closed if self.listener.is_shut_down() => Err(Closed),
             AcceptError::Closed => {
+                if self.socket.is_shut_down() {
+                    return Err(Closed);
+                }
                 // While the gate is open it was not us: `ss -K`, for example.
                 self.process_gate.wait_for_room(Duration::ZERO)?;
-                self.context.log.send(Event::AcceptFailed {
-                    listener: Arc::clone(&self.context.listener),
+                context.log.send(Event::AcceptFailed {
+                    listener: Arc::clone(&context.listener.name),
                     error: error.to_string(),
                     advice: "the socket was shut down from outside and takes no client any more; restart evener",
                 });
@@ -157,15 +171,15 @@ impl Acceptor {
             }
             AcceptError::Pause(advice) => {
                 if state.accept.is_due() {
-                    self.context.log.send(Event::AcceptFailed {
-                        listener: Arc::clone(&self.context.listener),
+                    context.log.send(Event::AcceptFailed {
+                        listener: Arc::clone(&context.listener.name),
                         error: error.to_string(),
                         advice,
                     });
                 }
                 state.spare = None;
                 // If a limit was lowered while we run, stay below it from now on.
-                self.process_gate.set_limit(self.capacity.allowed());
+                self.look_at_the_limit(&context);
                 thread::sleep(PAUSE);
                 Ok(())
             }
@@ -184,16 +198,30 @@ struct State {
     look: Occasionally,
     /// As [`Acceptor::spare`].
     spare: Option<OwnedFd>,
+    /// The listener after which this thread is called.
+    named_after: Option<Arc<Listener>>,
 }
 
 impl State {
     fn new(spare: Option<OwnedFd>) -> State {
         State {
+            named_after: None,
             full: Occasionally::new(REPORT_EVERY),
             thread: Occasionally::new(REPORT_EVERY),
             accept: Occasionally::new(REPORT_EVERY),
             look: Occasionally::new(LOOK_EVERY),
             spare,
+        }
+    }
+}
+
+impl State {
+    /// Names the thread after its listener, which a reload may have replaced.
+    fn go_by_the_name_of(&mut self, listener: &Arc<Listener>) {
+        let is_current = |named: &Arc<Listener>| Arc::ptr_eq(named, listener);
+        if !self.named_after.as_ref().is_some_and(is_current) {
+            threads::set_name(&threads::name_of("listen ", &listener.name));
+            self.named_after = Some(Arc::clone(listener));
         }
     }
 }

@@ -11,7 +11,7 @@
 //! client ──▶ listener thread    waits for room, accepts, sets two threads aside
 //!                 │
 //!                 ▼
-//!            session thread     leases a backend, connects (the next one if it fails),
+//!            session thread     takes a PROXY header, leases a backend, connects (the next one if it fails),
 //!                 │             serves the opening exchange, then copies client ──▶ backend
 //!                 ▼
 //!            return thread      copies client ◀── backend, if the session lives on
@@ -29,19 +29,24 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`server`], [`demo`] | start and shutdown, in a written order; owns every `JoinHandle` |
+//! | [`server`], [`demo`] | start, reload and shutdown, in a written order; owns every `JoinHandle` |
+//! | [`client`] | asks a running evener, and tells it what to do |
+//! | [`api`] | what the admin server answers: status, metrics, explanations, changes |
+//! | [`admin`] | the admin server: HTTP, who may do what, its threads |
+//! | [`control`] | what is running now, and how changes are asked for |
 //! | [`acceptor`] | a listener thread: room first, then accept, then two threads |
 //! | [`reaper`] | ends silent sessions |
 //! | [`session`] | **one session's life, read top to bottom** |
 //! | [`health`] | the checker thread, and one probe |
 //! | [`registry`] | the sessions that live now |
 //! | [`pool`] | backends, the published rotation, picking, leases |
-//! | [`net`] | sockets and no policy: listen, connect, [`net::relay`], [`net::splice`], [`net::end`], reset |
+//! | [`net`] | sockets and no policy: listen, connect, [`net::proxy_protocol`], [`net::relay`], [`net::splice`], [`net::end`], reset |
 //! | [`upgrade`] | a new version takes over the listening sockets of a running one |
 //! | [`systemd`] | what evener and its service manager tell each other; sockets that it inherits |
 //! | [`dummy`] | the backend of the demo, the tests and the benchmarks |
 //! | [`log`] | the log thread and its channel |
 //! | [`threads`] | parked threads, reused |
+//! | [`stats`] | what is counted for the process |
 //! | [`events`] | everything that can be logged: one closed enum |
 //! | [`config`] | YAML and command line to a checked config; every default |
 //! | [`limits`] | how many sessions this process can hold |
@@ -52,18 +57,22 @@
 //!
 //! | thread (as `ps -L` shows it) | owns | blocks in | ends because |
 //! | --- | --- | --- | --- |
-//! | `evener` | the server | the signal channel, and the watchdog's clock | a signal came |
+//! | `evener` | the server; makes every change | the channels of signals, requests and upgrades, the watchdog's clock | a signal came, or a new process serves |
 //! | `ctrl-c` | | `sem_wait`, for the signal handler | the process ends |
 //! | `sigusr2` | nothing | `sigwait`, for the order to upgrade | the process ends |
 //! | `upgrade` | a new process, until that serves | `poll` of a pipe | the word or the end of that process, or a minute |
 //! | `listen NAME` | nothing: hands everything on | `poll` for a client or the bell, or the gate when full | the gate is closed, the bell rung |
-//! | `c12>…:8000` | session 12; reads the client | `recv`, `send` or `splice`; `poll` while connecting and in the opening; at the end a condition variable | both sides have ended |
+//! | `c12>…:8000`, `c12 header` before | session 12; reads the client | `recv`, `send` or `splice`; `poll` while it waits for a PROXY header, while connecting and in the opening; at the end a condition variable | both sides have ended |
 //! | `c12<…:8000` | nothing: borrows the session | `recv` of the backend, `send` to the client, or `splice` | the same |
 //! | `parked`, or for 50 ms its last name | nothing | `park`, for a job | not needed for two seconds, or shutdown |
-//! | `health` | every health state | a channel, until the next probe is due | the stop channel is disconnected |
+//! | `health` | every health state | its channels, until the next probe is due | the channel of orders is disconnected |
 //! | `probe …` | one connection | `poll` | the probe's timeout, or the checker hangs up |
 //! | `reaper` | its notes on each session | a channel, with a timeout | the stop channel is disconnected |
+//! | `admin` | the admin connections | `accept` | the socket is shut down |
+//! | `admin conn` | one admin connection | `recv`, `send`, or what its handler does | it has answered, or its 5 s are over |
+//! | `hangup` | nothing | `sigwait`, for SIGHUP | the process ends |
 //! | `log` | standard output | a channel, or `write` | it was told that this was all |
+//! | `keys` (`evener top` only) | | `read` of the terminal | `q` is pressed, or the process ends |
 //! | `demo`, `dummy …` (`evener demo` only) | the built-in backends | `read` of the terminal; `accept`, `read` | the process ends |
 //!
 //! # What is deliberately absent
@@ -72,7 +81,11 @@
 //! is the kernel's, by its socket buffers. A clock in the data path: the reaper has one for all.
 
 pub mod acceptor;
+pub mod admin;
+pub mod api;
+pub mod client;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod dummy;
 pub mod events;
@@ -86,6 +99,7 @@ pub mod reaper;
 pub mod registry;
 pub mod server;
 pub mod session;
+pub mod stats;
 pub mod sync;
 pub mod systemd;
 pub mod threads;

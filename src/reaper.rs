@@ -1,4 +1,5 @@
-//! The reaper: one thread that ends sessions in which nothing moves any more.
+//! The reaper: one thread that ends sessions in which nothing moves any more, and that adds what
+//! has moved to the counts of the backends.
 //!
 //! The threads of a session block in read and write and look at no clock; this one does it for
 //! all. It compares the byte counters of each session with what it saw last time, `LOOKS` times per
@@ -8,7 +9,6 @@
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -18,6 +18,7 @@ use crate::events::EndReason;
 use crate::net::abort;
 use crate::policy::idle::{Outstanding, Watch};
 use crate::registry::{Live, Registry};
+use crate::sync::Published;
 use crate::threads;
 
 /// How often it looks at a session within the shortest timeout. A byte is noticed one look late at
@@ -33,44 +34,49 @@ const TICK_MAX: Duration = Duration::from_millis(500);
 /// The reaper is this many ticks late only when the process did not run.
 const LATE_TICKS: u32 = 10;
 
-/// Looks at all sessions again and again until `stop` is disconnected.
+/// Looks at all sessions again and again until `stop` is disconnected. Timeouts that are published
+/// count from the next look on.
 pub fn run(
-    timeouts: &Timeouts,
-    registry: &Arc<Registry<Watch>>,
+    timeouts: &Published<Timeouts>,
+    registry: &Registry,
     epoch: Instant,
     stop: &Receiver<Infallible>,
 ) {
-    let Some(shortest) = [timeouts.idle, timeouts.half_close]
-        .into_iter()
-        .flatten()
-        .min()
-    else {
-        return;
-    };
-    let tick = (shortest / LOOKS).clamp(TICK_MIN, TICK_MAX);
     let mut last_look = epoch.elapsed();
     threads::keep_going(|| {
+        let timeouts = timeouts.load();
+        let tick = tick(&timeouts);
         if stop.recv_timeout(tick) != Err(RecvTimeoutError::Timeout) {
             return ControlFlow::Break(());
         }
         let now = epoch.elapsed();
         let was_stopped = now.saturating_sub(last_look) > LATE_TICKS * tick;
         last_look = now;
-        if was_stopped {
-            // The whole process was (SIGSTOP, a frozen control group, a sleeping machine), so what
-            // looks like silence is our own: it is counted anew.
-            let _ = registry.select(|_, watch| {
-                watch.start_over(now);
-                false
-            });
-            return ControlFlow::Continue(());
-        }
-        let silent = registry.select(|live, watch| is_silent(timeouts, live, watch, now));
+        let silent = registry.select(|live, notes| {
+            notes.count_bytes(live);
+            if was_stopped {
+                // The whole process was (SIGSTOP, a frozen control group, a sleeping machine), so what
+                // looks like silence is our own: it is counted anew.
+                notes.watch.start_over(now);
+            }
+            !was_stopped && is_silent(&timeouts, live, &mut notes.watch, now)
+        });
         for live in silent {
             end(&live);
         }
         ControlFlow::Continue(())
     });
+}
+
+/// The time from one look to the next.
+fn tick(timeouts: &Timeouts) -> Duration {
+    let shortest = [timeouts.idle, timeouts.half_close]
+        .into_iter()
+        .flatten()
+        .min();
+    shortest.map_or(TICK_MAX, |shortest| {
+        (shortest / LOOKS).clamp(TICK_MIN, TICK_MAX)
+    })
 }
 
 fn is_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration) -> bool {
@@ -94,9 +100,8 @@ fn is_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration)
 /// Asks the kernel what it still has to deliver to the two peers, and whether it has bytes for us
 /// that the session's threads did not come to read yet: those are not silence either.
 fn outstanding(live: &Live) -> Outstanding {
-    let infos = [Some(&live.client), live.backend()]
-        .into_iter()
-        .flatten()
+    let infos = live
+        .peers()
         .filter_map(|peer| evener_sys::tcp_info(&peer.stream).ok());
     let (delivered, acknowledged) = infos.fold((true, 0), |(delivered, acknowledged), info| {
         (
@@ -104,9 +109,8 @@ fn outstanding(live: &Live) -> Outstanding {
             acknowledged + info.acknowledged_bytes,
         )
     });
-    let unread = [Some(&live.client), live.backend()]
-        .into_iter()
-        .flatten()
+    let unread = live
+        .peers()
         .any(|peer| rustix::io::ioctl_fionread(&peer.stream).is_ok_and(|bytes| bytes > 0));
     if delivered && !unread {
         Outstanding::Nothing
@@ -125,7 +129,7 @@ fn end(live: &Live) {
     };
     live.set_cause(reason);
     if outstanding(live) == Outstanding::Nothing {
-        for peer in [Some(&live.client), live.backend()].into_iter().flatten() {
+        for peer in live.peers() {
             peer.fin_sent.raise();
             abort::finish(&peer.stream);
         }
@@ -138,6 +142,7 @@ fn end(live: &Live) {
 mod tests {
     use super::*;
     use crate::net::connect::tests::pair;
+    use crate::registry::testing::{live, server};
     use std::io::{Read, Write};
 
     const TIMEOUTS: Timeouts = Timeouts {
@@ -152,10 +157,10 @@ mod tests {
 
     #[test]
     fn the_time_that_connecting_took_is_not_silence() {
-        let live = Live::new(1, pair().0);
+        let live = live(1, pair().0);
         let mut watch = Watch::new(at(0));
         assert!(!is_silent(&TIMEOUTS, &live, &mut watch, at(29)));
-        live.attach(pair().0);
+        live.attach(&server(), pair().0);
         assert!(!is_silent(&TIMEOUTS, &live, &mut watch, at(30)));
         assert!(is_silent(&TIMEOUTS, &live, &mut watch, at(39)));
     }
@@ -163,8 +168,8 @@ mod tests {
     #[test]
     fn bytes_that_wait_to_be_read_are_not_silence() {
         let (client, mut peer) = pair();
-        let live = Live::new(1, client);
-        live.attach(pair().0);
+        let live = live(1, client);
+        live.attach(&server(), pair().0);
         let mut watch = Watch::new(at(0));
         peer.write_all(b"nobody has come to read this").unwrap();
         while rustix::io::ioctl_fionread(&live.client.stream).unwrap() == 0 {
@@ -178,8 +183,8 @@ mod tests {
 
     #[test]
     fn without_a_half_closed_timeout_the_idle_one_counts() {
-        let live = Live::new(1, pair().0);
-        live.attach(pair().0);
+        let live = live(1, pair().0);
+        live.attach(&server(), pair().0);
         live.half_closed.raise();
         let timeouts = Timeouts {
             half_close: None,
@@ -193,8 +198,8 @@ mod tests {
 
     #[test]
     fn the_half_closed_timeout_counts_from_the_fin() {
-        let live = Live::new(1, pair().0);
-        live.attach(pair().0);
+        let live = live(1, pair().0);
+        live.attach(&server(), pair().0);
         let mut watch = Watch::new(at(0));
         assert!(!is_silent(&TIMEOUTS, &live, &mut watch, at(8)));
         live.half_closed.raise();

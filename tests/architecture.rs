@@ -16,6 +16,10 @@ use std::path::{Path, PathBuf};
 /// below its own; two modules of one row know nothing of each other.
 const FLOORS: &[&[&str]] = &[
     &["server", "demo"],
+    &["client"],
+    &["api"],
+    &["admin"],
+    &["control"],
     &["acceptor"],
     &["reaper"],
     &["session"],
@@ -28,6 +32,7 @@ const FLOORS: &[&[&str]] = &[
     &["dummy"],
     &["log"],
     &["threads"],
+    &["stats"],
     &["events"],
     &["config"],
     &["limits"],
@@ -37,7 +42,24 @@ const FLOORS: &[&[&str]] = &[
 
 /// Beyond the floors: what a module needs of the rows below is less than all of it.
 const KNOWS_ONLY: &[(&str, &[&str])] = &[
-    ("registry", &["events", "net", "sync"]),
+    ("client", &["config", "net", "policy", "threads"]),
+    (
+        "admin",
+        &[
+            "config", "events", "limits", "log", "net", "sync", "threads",
+        ],
+    ),
+    (
+        "api",
+        &["admin", "control", "policy", "pool", "registry", "sync"],
+    ),
+    (
+        "control",
+        &[
+            "config", "events", "policy", "pool", "registry", "stats", "sync", "threads",
+        ],
+    ),
+    ("registry", &["events", "net", "policy", "pool", "sync"]),
     ("pool", &["config", "policy", "sync"]),
     ("net", &["policy", "sync"]),
     ("upgrade", &["systemd", "threads"]),
@@ -45,6 +67,7 @@ const KNOWS_ONLY: &[(&str, &[&str])] = &[
     ("dummy", &[]),
     ("limits", &[]),
     ("threads", &["sync"]),
+    ("stats", &["events", "sync"]),
     ("events", &["config", "limits"]),
     ("config", &["policy"]),
     ("policy", &[]),

@@ -162,25 +162,14 @@ fn a_wrong_command_line_is_2_and_says_what_to_write() {
 }
 
 #[test]
-fn what_is_promised_for_later_says_that_it_is_not_there_yet() {
-    for command in [
-        "status",
-        "top",
-        "connections",
-        "explain",
-        "drain",
-        "ready",
-        "maintain",
-        "weight",
-        "kill",
-        "reload",
-    ] {
-        let why = format!("`{command}` is not implemented in evener");
-        failed(&Evener::command(&[command]), 2, &why);
-        failed(&Evener::command(&[command, "web", "a"]), 2, &why);
-    }
-    let why = "`--admin` is not implemented in evener";
-    failed(&Evener::command(&["--admin", "127.0.0.1:9900"]), 2, why);
+fn an_admin_address_that_everybody_reaches_needs_a_token() {
+    let why = "lets other machines in without a token";
+    failed(&Evener::command(&["--admin", "0.0.0.0:9900"]), 2, why);
+    let text = config(&["127.0.0.1:1"], &[], &["admin: { bind: ':9900' }"]);
+    let (_dir, path) = file(&text);
+    failed(&Evener::command(&["check", &path]), 1, why);
+    let (_dir, path) = file(&text.replace("':9900'", "':9900', token_file: t"));
+    assert_eq!(Evener::command(&["check", &path]).code, Some(0));
 }
 
 #[test]
@@ -197,6 +186,9 @@ fn help_and_version_go_to_stdout() {
             "EXIT CODES",
             "demo",
             "check FILE",
+            "status",
+            "reload [--dry-run]",
+            "--token-file",
         ] {
             assert!(finished.stdout.contains(word), "{word}");
         }
@@ -324,6 +316,7 @@ fn every_json_line_parses_and_a_sessions_line_has_every_field() {
         "listener",
         "pool",
         "client",
+        "via",
         "backend",
         "address",
         "bytes_in",
@@ -334,6 +327,7 @@ fn every_json_line_parses_and_a_sessions_line_has_every_field() {
         "failures",
         "reason",
         "code",
+        "detail",
     ];
     for session in &ended {
         let mut keys: Vec<&str> = session

@@ -25,7 +25,7 @@ use evener::policy::health::{AdminState, Health};
 use evener::pool::{Backend, Pool};
 use evener::sync::{
     Active, Allowance, Cause, Closed, Condvar, Counter, Flag, Gate, Handover, Mutex, Progress,
-    Published, Slot, Ticket, Woken,
+    Published, Setting, Slot, Ticket, Woken,
 };
 use loom::model;
 use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -293,6 +293,34 @@ fn cause_checked_and_then_set_is_given_twice() {
             is_first
         });
         assert_ne!(were_first, [true, true], "two were first");
+    });
+}
+
+// Setting: no half of one value with half of another, and never back to the old one.
+
+#[test]
+fn setting_is_the_old_or_the_new_one() {
+    model(|| {
+        let setting = Arc::new(Setting::default());
+        setting.set(0x0f);
+        let reader = spawn(&setting, |setting| (setting.get(), setting.get()));
+        setting.set(0xf0);
+        let seen = reader.join().unwrap();
+        assert!([(0x0f, 0x0f), (0x0f, 0xf0), (0xf0, 0xf0)].contains(&seen));
+    });
+}
+
+#[test]
+fn a_setting_in_two_parts_is_seen_half_changed() {
+    loom_finds("half of each", || {
+        let parts = Arc::new((AtomicU8::new(0), AtomicU8::new(0)));
+        let reader = spawn(&parts, |parts| {
+            (parts.0.load(Relaxed), parts.1.load(Relaxed))
+        });
+        parts.0.store(1, Relaxed);
+        parts.1.store(1, Relaxed);
+        let (one, other) = reader.join().unwrap();
+        assert_eq!(one, other, "half of each");
     });
 }
 

@@ -48,8 +48,21 @@ fn commands(help: &str) -> Vec<String> {
         .filter(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase()))
         .map(String::from)
         .collect();
+    // Those for a running evener have a section of their own, a line each.
+    let others = help
+        .lines()
+        .skip_while(|line| !line.starts_with("COMMANDS"))
+        .skip(1);
+    let others = others.take_while(|line| !line.trim().is_empty());
+    let first_words = others.filter_map(|line| line.strip_prefix("    ")?.split(' ').next());
+    commands.extend(
+        first_words
+            .filter(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase()))
+            .map(String::from),
+    );
     commands.sort();
     commands.dedup();
+    assert!(commands.contains(&"status".into()), "{commands:?}");
     assert!(commands.contains(&"check".into()), "{commands:?}");
     commands
 }

@@ -170,6 +170,20 @@ fn the_manager_learns_that_evener_serves_and_how_long_its_end_may_take() {
 }
 
 #[test]
+fn the_manager_learns_when_a_reload_begins_and_ends() {
+    let (manager, backend) = (Manager::new(), Dummy::start("a"));
+    let evener = Evener::spawn(&mut manager.command(backend.address()));
+    assert!(manager.message().starts_with("READY=1"));
+    evener.signal(Signal::HUP);
+    let message = manager.message();
+    assert!(
+        message.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+        "{message}"
+    );
+    assert!(manager.message().starts_with("READY=1"));
+}
+
+#[test]
 fn the_watchdog_hears_of_evener_again_and_again() {
     let (manager, server) = (Manager::new(), Server::start());
     let evener = Evener::spawn(

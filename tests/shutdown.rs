@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use support::{
     BlackHole, Dummy, End, Evener, Process, RefusingPort, Server, TempDir, config, connect,
-    eventually, read_until_end, who_serves,
+    eventually, is_live, read_until_end, who_serves,
 };
 
 const OFF: &str = "health_check: off";
@@ -65,18 +65,6 @@ fn between(first: &str, second: &str) -> Duration {
 fn ended(evener: &Evener, code: i32) {
     assert_eq!(evener.wait_exit().code(), Some(code));
     assert_eq!(evener.stderr(), [""; 0]);
-}
-
-/// Bytes in both directions, through the session.
-#[track_caller]
-fn is_live(client: &mut TcpStream, backend: &mut TcpStream) {
-    let mut seen = [0; 4];
-    client.write_all(b"ping").unwrap();
-    backend.read_exact(&mut seen).unwrap();
-    assert_eq!(&seen, b"ping");
-    backend.write_all(b"pong").unwrap();
-    client.read_exact(&mut seen).unwrap();
-    assert_eq!(&seen, b"pong");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod support;
 use std::cell::Cell;
 use std::fs;
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
@@ -157,6 +158,39 @@ fn a_new_process_that_fails_changes_nothing_and_says_why() {
     let new = Successor::of(&evener);
     ended(&evener);
     assert_eq!(who_serves(port.address()).unwrap(), "a");
+    new.stop();
+}
+
+/// Asks for /healthz until the admin server answers: it moves from one process to the other.
+fn wait_for_admin(address: SocketAddr) {
+    eventually("an answer of the admin server", || {
+        let mut stream = TcpStream::connect(address).ok()?;
+        let request =
+            format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).ok()?;
+        (&status == b"HTTP/1.1 200").then_some(())
+    });
+}
+
+#[test]
+fn the_admin_address_moves_to_the_new_process_and_comes_back_if_that_fails() {
+    let (dummy, port, admin) = (Dummy::start("a"), RefusingPort::new(), RefusingPort::new());
+    let section = format!("admin: {{ bind: \"{}\" }}", admin.address());
+    let good = config(&[dummy.address()], &[], &[&section]);
+    let good = good.replace("127.0.0.1:0", &port.address().to_string());
+    let evener = Evener::start(&good);
+    wait_for_admin(admin.address());
+    evener.rewrite_config("pools: [{ nonsense: 1 }]");
+    evener.signal(Signal::USR2);
+    evener.wait_log("did not take over");
+    wait_for_admin(admin.address());
+
+    evener.rewrite_config(&good);
+    let new = Successor::of(&evener);
+    ended(&evener);
+    wait_for_admin(admin.address());
     new.stop();
 }
 

@@ -30,6 +30,7 @@ ok "every file that the image takes is there: $(cd "$root" && find . -type f)"
 
 choose_port backend
 choose_port evener
+choose_port admin
 start backend "$bin/backend" "${ports[backend]}"
 wait_for backend "started on port"
 entry="$(line ENTRYPOINT | tr -d '[]" ')"
@@ -39,13 +40,19 @@ image() {
     exec chroot --userspec="$(line USER)" "$root" "$entry" "$@"
 }
 
-start evener image --admin off -l "127.0.0.1:${ports[evener]}" "127.0.0.1:${ports[backend]}"
+start evener image --admin "127.0.0.1:${ports[admin]}" -l "127.0.0.1:${ports[evener]}" "127.0.0.1:${ports[backend]}"
 wait_for evener "Load Balancer started on"
 for _ in 1 2 3 4 5; do
     ask 127.0.0.1 "http://127.0.0.1:${ports[evener]}/"
     expect_answer "Hello from Backend Server on port: ${ports[backend]}"
 done
 ok "it serves, with nothing around it"
+
+read -ra check < <(line HEALTHCHECK | sed 's/.*CMD //' | tr -d '[]",')
+[[ ${check[0]} == "$entry" ]] || fail "the image has no ${check[0]}"
+(image "${check[@]:1}" --admin "127.0.0.1:${ports[admin]}") >"$scratch/check.log" 2>&1 ||
+    fail "the image's health check fails"
+ok "the image's health check finds it well"
 
 user="$(awk '$1 == "Uid:" { print $2 }' "/proc/${pids[evener]}/status")"
 [[ $user:* == "$(line USER | cut -d: -f1):*" ]] || fail "it runs as user $user"

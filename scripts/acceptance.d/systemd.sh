@@ -92,6 +92,10 @@ check "it has raised its descriptors to $soft" test "$soft" = "$hard"
 complaints="$(journalctl --quiet --no-pager -u evener -o cat | grep -E '^[^ ]+Z (warn|error) ' || true)"
 check "nothing was refused to it" test -z "$complaints"
 
+before="$(main_pid)"
+check "systemctl reload waits until it has reloaded" systemctl reload evener.service
+check "in the same process" test "$(main_pid)" = "$before"
+
 start="$(date +%s%N)"
 check "systemctl stop ends it in order" systemctl stop evener.service
 check "at once" test $(($(date +%s%N) - start)) -lt 5000000000

@@ -3,11 +3,13 @@
 use super::check::check;
 use super::cli::{Command, Source, UsageError};
 use super::error::quoted;
-use super::words::{closest, not_implemented};
-use super::{Backend, Bind, Config, Listener, Pool, address, defaults, value};
+use super::words::closest;
+use super::{
+    AdminOption, Backend, Bind, Config, Listener, Pool, address, admin, ask, defaults, value,
+};
 use crate::policy::balance::Policy;
 use lexopt::Arg;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 const OPTIONS: [&str; 7] = [
@@ -20,18 +22,6 @@ const OPTIONS: [&str; 7] = [
     "--version",
 ];
 const COMMANDS: [&str; 2] = ["demo", "check"];
-const LATER_COMMANDS: [&str; 10] = [
-    "status",
-    "top",
-    "connections",
-    "explain",
-    "drain",
-    "ready",
-    "maintain",
-    "weight",
-    "kill",
-    "reload",
-];
 
 /// Reads them all; the first that is wrong ends it.
 pub(super) fn parse(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
@@ -60,8 +50,16 @@ pub(super) fn parse(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
                 let policy = value::policy(&text).map_err(|problem| problem.of_key("--balance"))?;
                 once("--balance", raw.balance.replace(policy))?;
             }
-            Arg::Long("admin") => admin(&value(&mut parser, "--admin", "ADDR|off")?)?,
-            Arg::Value(text) => raw.word(text)?,
+            Arg::Long("admin") => {
+                let text = value(&mut parser, "--admin", "ADDR|off")?;
+                once("--admin", raw.admin.replace(text))?;
+            }
+            Arg::Value(word) => {
+                if let Some(command) = raw.ask(&word)? {
+                    return ask::parse(command, parser, raw.admin);
+                }
+                raw.word(word)?;
+            }
             Arg::Short(letter) => return Err(unknown_option(&format!("-{letter}"))),
             Arg::Long(name) => return Err(unknown_option(&format!("--{name}"))),
         }
@@ -77,11 +75,37 @@ struct Raw {
     config: Option<PathBuf>,
     listen: Vec<Bind>,
     balance: Option<&'static Policy>,
+    admin: Option<String>,
     backends: Vec<Backend>,
     print_config: bool,
 }
 
 impl Raw {
+    /// The command of the client that this word is. Only `--admin` may stand before it.
+    fn ask(&self, word: &OsStr) -> Result<Option<&'static str>, UsageError> {
+        let is_first = self.command.is_none() && self.backends.is_empty();
+        let command = word.to_str().and_then(ask::command);
+        let Some(command) = command.filter(|_| is_first) else {
+            return Ok(None);
+        };
+        if self.is_bare() {
+            return Ok(Some(command));
+        }
+        let what = format!("`{command}` asks a running evener and takes no options of a new one");
+        Err(UsageError::new(
+            what,
+            &format!("`evener {command}`, and what it needs behind it"),
+        ))
+    }
+
+    /// Is there no option that makes a config?
+    fn is_bare(&self) -> bool {
+        self.config.is_none()
+            && self.listen.is_empty()
+            && self.balance.is_none()
+            && !self.print_config
+    }
+
     /// A command, the file that `check` reads, or a backend.
     fn word(&mut self, word: OsString) -> Result<(), UsageError> {
         if self.command == Some("check") {
@@ -94,9 +118,6 @@ impl Raw {
             self.command = command;
             return Ok(());
         }
-        if LATER_COMMANDS.contains(&word.as_str()) {
-            return Err(not_implemented(&word, "").into());
-        }
         if self.command == Some("demo") {
             let what = format!(
                 "`demo` brings its own backends: {} is too much",
@@ -105,8 +126,13 @@ impl Raw {
             return Err(UsageError::new(what, "leave it out, or leave out `demo`"));
         }
         // Every backend has a colon, and no command has one.
-        let near = closest(&word, COMMANDS.into_iter().chain(LATER_COMMANDS))
-            .or_else(|| closest(&format!("--{word}"), OPTIONS));
+        let near = closest(
+            &word,
+            COMMANDS
+                .into_iter()
+                .chain(ask::COMMANDS.map(|(name, _)| name)),
+        )
+        .or_else(|| closest(&format!("--{word}"), OPTIONS));
         if let Some(near) = near.filter(|_| is_first && !word.contains(':')) {
             let what = format!("{} is neither a command nor a backend", quoted(&word));
             return Err(UsageError::new(what, &format!("did you mean `{near}`?")));
@@ -132,7 +158,7 @@ impl Raw {
                 print_config,
             });
         }
-        let Some(file) = self.config else {
+        let Some(path) = self.config else {
             return Ok(Command::Run {
                 source: Source::Arguments(self.built()?),
                 print_config,
@@ -146,7 +172,10 @@ impl Raw {
             "--balance"
         } else {
             return Ok(Command::Run {
-                source: Source::File(file),
+                source: Source::File {
+                    path,
+                    admin: admin_option(self.admin)?,
+                },
                 print_config,
             });
         };
@@ -158,11 +187,7 @@ impl Raw {
     }
 
     fn check_file(self) -> Result<Command, UsageError> {
-        let alone = self.config.is_none()
-            && self.listen.is_empty()
-            && self.balance.is_none()
-            && !self.print_config;
-        if !alone {
+        if !self.is_bare() || self.admin.is_some() {
             return Err(UsageError::new(
                 "`check` takes a file and no options",
                 "`evener check FILE`",
@@ -191,7 +216,7 @@ impl Raw {
         }
         let mut pool = Pool::new(defaults::POOL_NAME, backends);
         pool.balance = self.balance.unwrap_or(pool.balance);
-        let config = Config {
+        let mut config = Config {
             listeners: listen
                 .into_iter()
                 .map(|bind| Listener::new(bind, &pool.name))
@@ -199,10 +224,14 @@ impl Raw {
             pools: vec![pool],
             timeouts: Default::default(),
             shutdown: Default::default(),
+            admin: Some(defaults::admin()),
             log: Default::default(),
             limits: Default::default(),
             performance: Default::default(),
         };
+        if let Some(option) = admin_option(self.admin)? {
+            option.apply(&mut config);
+        }
         match check(&config).into_iter().next() {
             Some((_, problem)) => Err(problem.into()),
             None => Ok(Box::new(config)),
@@ -225,12 +254,11 @@ fn backend(word: &str) -> Result<Backend, UsageError> {
     Ok(backend)
 }
 
-/// The admin address. This version has none, and so only `off` can be kept.
-fn admin(text: &str) -> Result<(), UsageError> {
-    if text == "off" {
-        return Ok(());
-    }
-    Err(not_implemented("--admin", "remove it, or write `--admin off`").into())
+/// `off`, or where to listen.
+fn admin_option(text: Option<String>) -> Result<Option<AdminOption>, UsageError> {
+    let Some(text) = text else { return Ok(None) };
+    let bind = value::or_off(&text, admin::bind).map_err(|problem| problem.of_key("--admin"))?;
+    Ok(Some(bind.map_or(AdminOption::Off, AdminOption::At)))
 }
 
 fn unknown_option(option: &str) -> UsageError {
@@ -239,7 +267,7 @@ fn unknown_option(option: &str) -> UsageError {
     UsageError::new(format!("unknown option {}", quoted(option)), &help)
 }
 
-fn once<T>(option: &str, before: Option<T>) -> Result<(), UsageError> {
+pub(super) fn once<T>(option: &str, before: Option<T>) -> Result<(), UsageError> {
     match before {
         Some(_) => Err(UsageError::new(
             format!("{option} is given twice"),
@@ -249,7 +277,11 @@ fn once<T>(option: &str, before: Option<T>) -> Result<(), UsageError> {
     }
 }
 
-fn os_value(parser: &mut lexopt::Parser, option: &str, kind: &str) -> Result<OsString, UsageError> {
+pub(super) fn os_value(
+    parser: &mut lexopt::Parser,
+    option: &str,
+    kind: &str,
+) -> Result<OsString, UsageError> {
     let missing = |_| {
         UsageError::new(
             format!("{option} has no value"),
@@ -259,11 +291,15 @@ fn os_value(parser: &mut lexopt::Parser, option: &str, kind: &str) -> Result<OsS
     parser.value().map_err(missing)
 }
 
-fn value(parser: &mut lexopt::Parser, option: &str, kind: &str) -> Result<String, UsageError> {
+pub(super) fn value(
+    parser: &mut lexopt::Parser,
+    option: &str,
+    kind: &str,
+) -> Result<String, UsageError> {
     utf8(os_value(parser, option, kind)?)
 }
 
-fn utf8(text: OsString) -> Result<String, UsageError> {
+pub(super) fn utf8(text: OsString) -> Result<String, UsageError> {
     let unreadable = |text: OsString| {
         UsageError::new(
             format!("{} is not UTF-8 text", quoted(&text.to_string_lossy())),

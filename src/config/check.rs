@@ -2,9 +2,10 @@
 //! are taken twice. The same checks serve the file and the command line, so they know nothing of
 //! places: they name a [`Part`], and the reader knows where it stands.
 
+use super::admin::check_admin;
 use super::error::{Problem, quoted};
 use super::value::did_you_mean;
-use super::{Backend, BackendAddress, Bind, Config, Pool};
+use super::{AcceptProxy, Backend, BackendAddress, Bind, Config, Pool};
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,6 +19,7 @@ pub(super) enum Part {
     PoolName(usize),
     BackendName(usize, usize),
     BackendAddress(usize, usize),
+    Admin,
 }
 
 /// Everything that is wrong with the config as a whole.
@@ -45,6 +47,7 @@ pub(super) fn check(config: &Config) -> Vec<(Part, Problem)> {
         }
     }
     binds(config, &mut found);
+    found.extend(check_admin(config).map(|problem| (Part::Admin, problem)));
     for (index, pool) in config.pools.iter().enumerate() {
         backends(config, index, pool, &mut found);
     }
@@ -174,6 +177,15 @@ impl Config {
     /// What is allowed and still looks like a mistake, a sentence each, for the log at start-up.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        for listener in &self.listeners {
+            let accept = listener.accept_proxy_protocol.iter();
+            warnings.extend(accept.flat_map(AcceptProxy::everybody).map(|network| {
+                format!(
+                    "listener {}: accept_proxy_protocol from {network} lets every client claim any address",
+                    quoted(&listener.name)
+                )
+            }));
+        }
         for pool in &self.pools {
             if !self
                 .listeners

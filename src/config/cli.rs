@@ -2,7 +2,7 @@
 //! file is read later, by [`Source::load`], because a reload reads it again.
 
 use super::error::{ConfigError, Problem};
-use super::{Config, arguments};
+use super::{AdminOption, Ask, Config, arguments};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -29,6 +29,8 @@ pub enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Ask a running evener something, or tell it to do something.
+    Ask(Ask),
     /// Print [`help`].
     Help,
     /// Print [`version`].
@@ -39,7 +41,12 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// A file, read when it is needed.
-    File(PathBuf),
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What `--admin` says, which goes before the file.
+        admin: Option<AdminOption>,
+    },
     /// The command line: complete already.
     Arguments(Box<Config>),
 }
@@ -52,7 +59,7 @@ impl Source {
     /// As [`Config::load`]; a config from the command line has been checked.
     pub fn load(&self) -> Result<Config, Vec<ConfigError>> {
         match self {
-            Source::File(path) => Config::load(path),
+            Source::File { path, admin } => Config::load(path)?.with_admin(admin.as_ref()),
             Source::Arguments(config) => Ok(Config::clone(config)),
         }
     }

@@ -2,12 +2,13 @@
 //! number comes from. What the config leaves out is what stands here.
 
 use super::{
-    Backend, BackendAddress, Bind, HealthCheck, Listener, Log, LogFormat, LogLevel, Pool, Probe,
-    Shutdown, Timeouts, WhenDown,
+    Admin, AdminBind, Backend, BackendAddress, Bind, HealthCheck, Listener, Log, LogFormat,
+    LogLevel, Pool, Probe, Shutdown, Timeouts, WhenDown,
 };
 use crate::policy::balance::{Policy, round_robin};
 use crate::policy::health::AdminState;
 use crate::policy::schedule::JITTER_MAX;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use std::time::Duration;
 pub const LISTEN: &str = ":8080";
 /// The backends with no config: the three that the walk-through in the README starts.
 pub const BACKENDS: [&str; 3] = ["127.0.0.1:8000", "127.0.0.1:8001", "127.0.0.1:8002"];
+/// Where evener can be asked and told with no config: this machine only. The port is in none of the
+/// lists of common programs.
+pub const ADMIN: &str = "127.0.0.1:9900";
 /// Name of a pool that was given none; only a single pool may do without.
 pub const POOL_NAME: &str = "default";
 /// Share of a backend relative to the others of its pool (HAProxy, nginx, Envoy).
@@ -42,6 +46,10 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// No byte any more after one side has ended: long enough for an answer that is computed after the
 /// question's end, short enough that peers which never close do not pile up.
 pub const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// From the accept to the end of a PROXY header (the specification, section 2: "at least 3 seconds to
+/// cover a TCP retransmit").
+pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// From the stop signal to the closing of the listeners. None: only who has a balancer in front
 /// that must notice first needs one.
@@ -76,6 +84,20 @@ pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// The default balancing policy (that of HAProxy, nginx and Envoy).
 pub fn balance() -> &'static Policy {
     &round_robin::POLICY
+}
+
+/// The default admin address: [`ADMIN`], without a token, because only this machine gets there.
+pub fn admin() -> Admin {
+    let address = SocketAddr::from(([127, 0, 0, 1], 9900));
+    Admin {
+        bind: AdminBind::Tcp(Bind {
+            text: ADMIN.to_string(),
+            address,
+            dual_stack: false,
+        }),
+        configured: false,
+        token_file: None,
+    }
 }
 
 impl Default for Timeouts {
@@ -135,6 +157,7 @@ impl Listener {
             bind: vec![bind],
             pool: pool.to_string(),
             max_connections: None,
+            accept_proxy_protocol: None,
         }
     }
 }
@@ -147,6 +170,7 @@ impl Pool {
             balance: balance(),
             retries: RETRIES,
             when_down: WhenDown::default(),
+            send_proxy_protocol: None,
             health_check: Some(HealthCheck::default()),
             backends,
         }
@@ -170,6 +194,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_default_admin_address_is_what_its_text_says() {
+        let AdminBind::Tcp(bind) = admin().bind else {
+            unreachable!("it is a TCP address");
+        };
+        assert_eq!(bind.address.to_string(), ADMIN);
+    }
+
+    #[test]
     fn defaults_are_within_their_bounds() {
         assert!(WEIGHT_RANGE.contains(&WEIGHT) && RETRIES_RANGE.contains(&RETRIES));
         assert!(STREAK_RANGE.contains(&HEALTH_RISE) && STREAK_RANGE.contains(&HEALTH_FALL));
@@ -178,6 +210,7 @@ mod tests {
             CONNECT_TIMEOUT,
             IDLE_TIMEOUT,
             HALF_CLOSE_TIMEOUT,
+            PROXY_HEADER_TIMEOUT,
             DRAIN_TIMEOUT,
         ] {
             assert!(TIMEOUT_MIN <= timeout && timeout <= DURATION_MAX);

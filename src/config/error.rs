@@ -130,15 +130,19 @@ fn excerpt(place: &Place) -> (String, String) {
     (shown, marks.trim_end().to_string())
 }
 
-/// The text with every character escaped that a terminal would obey instead of show: control
-/// characters, and those that reorder or hide others.
-fn visible(text: &str) -> String {
+/// Would a terminal obey this character instead of showing it? Control characters, and those that
+/// reorder or hide others.
+pub fn is_hidden(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The text with every hidden character escaped.
+pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
-        let hidden = char.is_control()
-            || matches!(char, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
-        if hidden {
+        if is_hidden(char) {
             out.extend(char.escape_default());
         } else {
             out.push(char);

@@ -8,15 +8,19 @@
 //! again. Nothing here opens a socket. Every default of the program stands in [`defaults`].
 
 mod address;
+mod admin;
 mod aliases;
 mod arguments;
+mod ask;
 mod check;
 pub mod cli;
 pub mod defaults;
+pub mod diff;
 mod error;
 mod file;
 mod pools;
 mod print;
+mod proxy_protocol;
 mod reader;
 mod settings;
 mod value;
@@ -26,12 +30,16 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use error::{ConfigError, Place};
+pub use admin::{Admin, AdminAddress, AdminBind, AdminOption};
+pub use ask::{Ask, What};
+pub use error::{ConfigError, Place, is_hidden, visible};
+pub use proxy_protocol::AcceptProxy;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::policy::bulk::Method;
+use crate::policy::proxy_protocol::Version;
 
 /// Everything that one run of evener is told, after validation.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +52,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How the process ends.
     pub shutdown: Shutdown,
+    /// Where evener can be asked and told; `None` is `off`.
+    pub admin: Option<Admin>,
     /// What is logged, and how.
     pub log: Log,
     /// What the process as a whole may hold.
@@ -63,6 +73,8 @@ pub struct Listener {
     pub pool: String,
     /// Sessions of this listener at once; `None` is no limit of its own.
     pub max_connections: Option<u32>,
+    /// Whose PROXY header is believed; `None` is `off`, and nobody's is.
+    pub accept_proxy_protocol: Option<AcceptProxy>,
 }
 
 /// One address to listen on.
@@ -87,6 +99,8 @@ pub struct Pool {
     pub retries: u32,
     /// What a client gets when no backend can take it.
     pub when_down: WhenDown,
+    /// The PROXY header that tells its backends whom a connection is for; `None` is `off`.
+    pub send_proxy_protocol: Option<Version>,
     /// How backends are probed; `None` is `off`, and every backend counts as up.
     pub health_check: Option<HealthCheck>,
     /// The servers; at least one.

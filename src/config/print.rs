@@ -2,7 +2,8 @@
 //! defaults included, so that the text says all there is to say.
 
 use super::value::share_text;
-use super::{Backend, Config, HealthCheck, Listener, Pool, Probe};
+use super::{Admin, Backend, Config, HealthCheck, Listener, Pool, Probe};
+use crate::policy::proxy_protocol::Version;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ fn write_config(out: &mut String, config: &Config) -> fmt::Result {
         "  drain_timeout: {}",
         time_or_off(shutdown.drain_timeout)
     )?;
+    write_admin(out, config.admin.as_ref())?;
     writeln!(out, "log:")?;
     writeln!(out, "  format: {}", config.log.format.word())?;
     writeln!(out, "  level: {}", config.log.level.word())?;
@@ -55,6 +57,28 @@ fn write_config(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "performance:")?;
     writeln!(out, "  relay: {}", config.performance.relay.word())?;
     writeln!(out, "  scheduler: {}", config.performance.scheduler.word())
+}
+
+/// The default address is a comment: written as a value it would have been asked for, and one that
+/// was asked for must be had.
+fn write_admin(out: &mut String, admin: Option<&Admin>) -> fmt::Result {
+    let Some(admin) = admin else {
+        return writeln!(out, "admin: off");
+    };
+    writeln!(out, "admin:")?;
+    let bind = text(&admin.bind.to_string());
+    if admin.configured {
+        writeln!(out, "  bind: {bind}")?;
+    } else {
+        writeln!(
+            out,
+            "  # bind: {bind}  (the default: if it is taken, evener runs without)"
+        )?;
+    }
+    match &admin.token_file {
+        Some(file) => writeln!(out, "  token_file: {}", text(&file.to_string_lossy())),
+        None => writeln!(out, "  token_file: off"),
+    }
 }
 
 fn write_listener(out: &mut String, listener: &Listener) -> fmt::Result {
@@ -71,7 +95,22 @@ fn write_listener(out: &mut String, listener: &Listener) -> fmt::Result {
         out,
         "    max_connections: {}",
         number_or(listener.max_connections, "off")
-    )
+    )?;
+    match &listener.accept_proxy_protocol {
+        None => writeln!(out, "    accept_proxy_protocol: off"),
+        Some(accept) => {
+            let from: Vec<String> = accept
+                .from
+                .iter()
+                .map(|net| text(&net.to_string()))
+                .collect();
+            let (from, timeout) = (from.join(", "), time(accept.timeout));
+            writeln!(
+                out,
+                "    accept_proxy_protocol: {{ from: [{from}], timeout: {timeout} }}"
+            )
+        }
+    }
 }
 
 fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
@@ -79,6 +118,8 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
     writeln!(out, "    balance: {}", pool.balance.name)?;
     writeln!(out, "    retries: {}", pool.retries)?;
     writeln!(out, "    when_down: {}", pool.when_down.word())?;
+    let send = pool.send_proxy_protocol.map_or("off", Version::word);
+    writeln!(out, "    send_proxy_protocol: {send}")?;
     match &pool.health_check {
         None => writeln!(out, "    health_check: off")?,
         Some(check) => write_health_check(out, check)?,

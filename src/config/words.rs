@@ -22,17 +22,14 @@ const fn later(section: &'static str, key: &'static str, unused: &'static str) -
 }
 
 const LATER_KEYS: &[LaterKey] = &[
-    later("config", "admin", "off"),
     later("config", "sandbox", "off"),
     later("config", "user", "off"),
     later("config", "group", "off"),
     later("listener", "access", "off"),
-    later("listener", "accept_proxy_protocol", "off"),
     later("listener", "max_connections_per_ip", "off"),
     later("listener", "connection_rate_per_ip", "off"),
     later("listener", "routes", "off"),
     later("pool", "on_down", "keep"),
-    later("pool", "send_proxy_protocol", "off"),
     later("pool", "slow_start", "off"),
     later("pool", "panic_threshold", "0%"),
     later("pool", "outlier_detection", "off"),

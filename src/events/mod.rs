@@ -36,6 +36,23 @@ pub enum Event {
         /// The address as written, or the real one where the OS chose the port.
         address: String,
     },
+    /// The admin server answers.
+    AdminListening {
+        /// `http://127.0.0.1:9900/` or `unix:/path`.
+        address: String,
+    },
+    /// The default admin address can't be had, so there is no admin server.
+    AdminUnavailable {
+        /// The address.
+        address: String,
+        /// What the kernel said.
+        error: String,
+    },
+    /// Every user of the machine can read the admin token.
+    AdminTokenPublic {
+        /// Its file.
+        file: String,
+    },
     /// A backend came up or went down.
     HealthChanged(HealthChange),
     /// A session has its backend.
@@ -89,6 +106,48 @@ pub enum Event {
         listener: Arc<str>,
         /// The limit.
         limit: u32,
+    },
+    /// A new config is in force.
+    Reloaded {
+        /// Number of the config, from 1 for the one of the start.
+        generation: u64,
+        /// How many changes it made; each has had a line of its own.
+        changes: usize,
+    },
+    /// One thing that a new config has changed.
+    ConfigChanged {
+        /// As `reload --dry-run` shows it.
+        change: String,
+    },
+    /// Something in a new config that is allowed, and probably not meant.
+    ConfigWarning {
+        /// What, and what would be right.
+        warning: String,
+    },
+    /// A config was not taken; the old one stays in force.
+    ReloadFailed {
+        /// Everything that is wrong with it, a line each.
+        errors: Vec<String>,
+    },
+    /// Somebody has changed a backend at run time.
+    BackendChanged {
+        /// The pool.
+        pool: Arc<str>,
+        /// The backend's name.
+        backend: Arc<str>,
+        /// Its address.
+        address: SocketAddr,
+        /// What is otherwise now.
+        change: String,
+    },
+    /// A backend that is no longer in the config had sessions when its time was over.
+    LeavingAborted {
+        /// The pool.
+        pool: Arc<str>,
+        /// The backend's name.
+        backend: Arc<str>,
+        /// How many.
+        sessions: usize,
     },
     /// No new session is taken; those that run may end by themselves.
     Draining {
@@ -174,7 +233,12 @@ impl Event {
             | Event::InheritedUnused { .. }
             | Event::UpgradeFailed { .. }
             | Event::ManagerUnreachable { .. }
+            | Event::AdminUnavailable { .. }
+            | Event::AdminTokenPublic { .. }
             | Event::Aborted { .. }
+            | Event::LeavingAborted { .. }
+            | Event::ConfigWarning { .. }
+            | Event::ReloadFailed { .. }
             | Event::LogDropped { .. } => LogLevel::Warn,
             Event::HealthChanged(HealthChange { first: true, .. })
             | Event::SessionStarted { .. }

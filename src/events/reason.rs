@@ -20,6 +20,12 @@ pub enum EndReason {
     IdleTimeout,
     /// One side had ended, and no byte came for `timeouts.half_close`.
     HalfCloseTimeout,
+    /// What came from a trusted proxy was no PROXY header.
+    BadProxyHeader,
+    /// The PROXY header was not complete in time.
+    ProxyHeaderTimeout,
+    /// The connection ended before its PROXY header was complete.
+    ClientLeftBeforeHeader,
     /// The client left while evener was connecting for it.
     ClientLeft,
     /// Every attempt to connect was refused, the last one too.
@@ -36,11 +42,15 @@ pub enum EndReason {
     Shutdown,
     /// A bug in evener: the session's thread panicked.
     Internal,
+    /// An administrator ended it.
+    Killed,
+    /// Its backend was taken out of the config, and the time to finish was over.
+    Removed,
 }
 
 impl EndReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [EndReason; 15] = [
+    pub const ALL: [EndReason; 20] = [
         EndReason::Normal,
         EndReason::ClientReset,
         EndReason::ServerReset,
@@ -48,6 +58,9 @@ impl EndReason {
         EndReason::ServerLost,
         EndReason::IdleTimeout,
         EndReason::HalfCloseTimeout,
+        EndReason::BadProxyHeader,
+        EndReason::ProxyHeaderTimeout,
+        EndReason::ClientLeftBeforeHeader,
         EndReason::ClientLeft,
         EndReason::ConnectRefused,
         EndReason::ConnectTimeout,
@@ -56,11 +69,13 @@ impl EndReason {
         EndReason::Resources,
         EndReason::Shutdown,
         EndReason::Internal,
+        EndReason::Killed,
+        EndReason::Removed,
     ];
 
     /// The word in the log, and HAProxy's two letters for the same (its manual, "Session state at
     /// disconnection": who ended it, in upper case for an abort and in lower case for a timeout, and
-    /// when: C connecting, D exchanging data).
+    /// when: R waiting for the request, here the PROXY header, C connecting, D exchanging data).
     pub fn word_and_code(self) -> (&'static str, &'static str) {
         match self {
             EndReason::Normal => ("normal", "--"),
@@ -70,6 +85,9 @@ impl EndReason {
             EndReason::ServerLost => ("server_lost", "sD"),
             EndReason::IdleTimeout => ("idle_timeout", "cD"),
             EndReason::HalfCloseTimeout => ("half_close_timeout", "sD"),
+            EndReason::BadProxyHeader => ("bad_proxy_header", "PR"),
+            EndReason::ProxyHeaderTimeout => ("proxy_header_timeout", "cR"),
+            EndReason::ClientLeftBeforeHeader => ("client_closed_before_proxy_header", "CR"),
             EndReason::ClientLeft => ("client_closed_while_connecting", "CC"),
             EndReason::ConnectRefused => ("connect_refused", "SC"),
             EndReason::ConnectTimeout => ("connect_timeout", "sC"),
@@ -78,6 +96,8 @@ impl EndReason {
             EndReason::Resources => ("resources", "RC"),
             EndReason::Shutdown => ("shutdown", "KD"),
             EndReason::Internal => ("internal", "ID"),
+            EndReason::Killed => ("killed", "KD"),
+            EndReason::Removed => ("backend_removed", "KD"),
         }
     }
 
@@ -85,7 +105,9 @@ impl EndReason {
     /// that one left.
     pub fn level(self) -> LogLevel {
         match self {
-            EndReason::ConnectRefused
+            EndReason::BadProxyHeader
+            | EndReason::ProxyHeaderTimeout
+            | EndReason::ConnectRefused
             | EndReason::ConnectTimeout
             | EndReason::ConnectFailed
             | EndReason::NoBackend
@@ -117,6 +139,6 @@ mod tests {
             assert_eq!(code.len(), 2);
         }
         assert_eq!(EndReason::from_code(0), None);
-        assert_eq!(EndReason::from_code(16), None);
+        assert_eq!(EndReason::from_code(EndReason::ALL.len() as u8 + 1), None);
     }
 }

@@ -22,6 +22,12 @@ impl Event {
             ),
             Event::HealthCheckStarting => ("health_check_starting", json!({})),
             Event::Listening { address } => ("listening", json!({"address": address})),
+            Event::AdminListening { address } => ("admin_listening", json!({"address": address})),
+            Event::AdminUnavailable { address, error } => (
+                "admin_unavailable",
+                json!({"address": address, "error": error}),
+            ),
+            Event::AdminTokenPublic { file } => ("admin_token_public", json!({"file": file})),
             Event::HealthChanged(change) => ("health_changed", change.fields()),
             Event::SessionStarted {
                 id,
@@ -56,6 +62,34 @@ impl Event {
             Event::Full { listener, limit } => {
                 ("full", json!({"listener": &**listener, "limit": limit}))
             }
+            Event::Reloaded {
+                generation,
+                changes,
+            } => (
+                "reloaded",
+                json!({"generation": generation, "changes": changes}),
+            ),
+            Event::ConfigChanged { change } => ("config_changed", json!({"change": change})),
+            Event::ConfigWarning { warning } => ("config_warning", json!({"warning": warning})),
+            Event::ReloadFailed { errors } => ("reload_failed", json!({"errors": errors})),
+            Event::BackendChanged {
+                pool,
+                backend,
+                address,
+                change,
+            } => (
+                "backend_changed",
+                json!({"pool": &**pool, "backend": &**backend, "address": address.to_string(),
+                       "change": change}),
+            ),
+            Event::LeavingAborted {
+                pool,
+                backend,
+                sessions,
+            } => (
+                "leaving_aborted",
+                json!({"pool": &**pool, "backend": &**backend, "sessions": sessions}),
+            ),
             Event::Draining {
                 sessions, timeout, ..
             } => (
@@ -96,6 +130,16 @@ impl fmt::Display for Event {
             } => room(f, ceiling, *configured),
             Event::HealthCheckStarting => write!(f, "Starting health check..."),
             Event::Listening { address } => write!(f, "Load Balancer started on {address}"),
+            Event::AdminListening { address } => write!(f, "admin server at {address}"),
+            Event::AdminUnavailable { address, error } => write!(
+                f,
+                "no admin server: the default address {address} can't be had: {error}; give another one \
+                 with --admin or admin.bind, or say `off`"
+            ),
+            Event::AdminTokenPublic { file } => write!(
+                f,
+                "every user of this machine can read the admin token in {file}; try: chmod o-r {file}"
+            ),
             Event::HealthChanged(change) => write!(f, "{change}"),
             Event::SessionStarted {
                 id,
@@ -135,6 +179,45 @@ impl fmt::Display for Event {
             Event::Full { listener, limit } => write!(
                 f,
                 "listener {listener} is full at {limit} connections; further clients wait in the backlog"
+            ),
+            Event::Reloaded {
+                generation,
+                changes: 0,
+            } => write!(
+                f,
+                "config reloaded, nothing has changed (generation {generation})"
+            ),
+            Event::Reloaded {
+                generation,
+                changes,
+            } => write!(
+                f,
+                "config reloaded, changes: {changes} (generation {generation})"
+            ),
+            Event::ConfigChanged { change } => write!(f, "config: {change}"),
+            Event::ConfigWarning { warning } => write!(f, "config: {warning}"),
+            Event::ReloadFailed { errors } => write!(
+                f,
+                "the new config is not taken, the old one stays in force: {}",
+                errors.join(" | ")
+            ),
+            Event::BackendChanged {
+                pool,
+                backend,
+                address,
+                change,
+            } => write!(
+                f,
+                "backend {backend} {address} (pool {pool}): {change}, as asked for at run time"
+            ),
+            Event::LeavingAborted {
+                pool,
+                backend,
+                sessions,
+            } => write!(
+                f,
+                "backend {backend} (pool {pool}) is not in the config any more and its time is over: \
+                 {sessions} connections aborted"
             ),
             Event::Draining {
                 sessions,

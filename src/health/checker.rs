@@ -1,11 +1,10 @@
 //! The health thread: owns every health state, orders probes, publishes what they found.
 //!
-//! It blocks in one place, waiting for the first of: a probe's result, the time of the next probe,
-//! the end of the program. It is the only writer of every backend's condition and of every pool's
-//! rotation, so no two writers can publish out of order.
+//! It blocks in one place, waiting for the first of: a probe's result, the time of the next probe, an
+//! order that changes what is probed, the end of the program. It is the only writer of every backend's
+//! condition.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
 use std::ops::ControlFlow;
@@ -16,14 +15,16 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, never, select};
 
+use super::agenda::Agenda;
 use super::probe::{self, Outcome};
-use crate::config::HealthCheck;
+use super::target::{All, Order};
 use crate::events::{Event, HealthChange};
 use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
-use crate::policy::health::{Health, Machine, Transition};
+use crate::policy::health::{Health, Transition};
 use crate::policy::{schedule, splitmix};
-use crate::pool::{Backend, Condition, Pool};
+use crate::pool::Condition;
+use crate::stats::Stats;
 use crate::threads::{self, Threads};
 
 /// Pause before another probe where one found nothing out: it lacked a thread or a descriptor, or
@@ -33,43 +34,11 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// What the log calls this thread when it lacks something.
 const WHO: &str = "the health check";
 
-/// A backend that is probed.
-#[derive(Debug)]
-pub struct Target {
-    pool: Arc<Pool>,
-    backend: Arc<Backend>,
-    check: HealthCheck,
-    machine: Machine,
-    /// When the current probe was due, or the next one is, since the checker's start.
-    due: Duration,
-    probed_before: bool,
-}
-
-impl Target {
-    /// A backend of `pool`, probed at once for the first time.
-    pub fn new(pool: Arc<Pool>, backend: Arc<Backend>, check: HealthCheck) -> Target {
-        let machine = Machine::new(check.rise, check.fall);
-        Target {
-            pool,
-            backend,
-            check,
-            machine,
-            due: Duration::ZERO,
-            probed_before: false,
-        }
-    }
-
-    /// How long one probe of it may take.
-    pub fn timeout(&self) -> Duration {
-        self.check.timeout
-    }
-}
-
 /// What a probe's thread tells the checker.
 #[derive(Debug)]
 enum News {
-    /// What it found, for the target at this place.
-    Found(usize, Outcome),
+    /// What it found, for the target with this number.
+    Found(u64, Outcome),
     /// It has ended, quiet goodbye included, and its thread is free.
     Ended,
 }
@@ -78,7 +47,7 @@ enum News {
 /// panic: then nothing is known, and the target is asked again.
 struct Reporter {
     news: Sender<News>,
-    place: usize,
+    target: u64,
     has_found: bool,
 }
 
@@ -86,7 +55,7 @@ impl Reporter {
     fn found(&mut self, outcome: Outcome) {
         self.has_found = true;
         // Nobody takes it when the checker has ended.
-        let _ = self.news.send(News::Found(self.place, outcome));
+        let _ = self.news.send(News::Found(self.target, outcome));
     }
 }
 
@@ -99,26 +68,32 @@ impl Drop for Reporter {
     }
 }
 
+/// Targets of which somebody waits for the first result.
+#[derive(Debug)]
+struct Round {
+    missing: HashSet<u64>,
+    /// Dropped with the last of them.
+    _done: Sender<Infallible>,
+}
+
 /// What the health thread owns.
 #[derive(Debug)]
 pub struct Checker {
-    targets: Vec<Target>,
+    agenda: Agenda,
+    orders: Receiver<Order>,
     threads: Threads,
     log: Log,
+    stats: Arc<Stats>,
     epoch: Instant,
     seed: u64,
     /// How many random numbers were used.
     drawn: u64,
-    /// Probes that are due later, soonest first: the time, and the target's place.
-    waiting: BinaryHeap<Reverse<(Duration, usize)>>,
     /// Probes whose thread has not ended.
     in_flight: u64,
     /// Where probes send their news; a probe gets a clone.
     news_in: Sender<News>,
     news: Receiver<News>,
-    /// Targets without a first result; the channel is dropped with the last of them.
-    first_round: HashSet<usize>,
-    first_round_done: Option<Sender<Infallible>>,
+    rounds: Vec<Round>,
     /// A shortage was logged and has not ended yet.
     short: bool,
     /// A pair of sockets that carries nothing: probes watch one end, and when the checker ends and
@@ -127,53 +102,49 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// A checker of `targets`. `first_round_done` is dropped, which disconnects its channel, when
-    /// each target has been probed once.
+    /// A checker that is told by `orders` what to probe.
     ///
     /// # Errors
     ///
     /// When there is no descriptor left.
     pub fn new(
-        targets: Vec<Target>,
+        orders: Receiver<Order>,
         threads: Threads,
         log: Log,
+        stats: Arc<Stats>,
         seed: u64,
-        first_round_done: Sender<Infallible>,
     ) -> io::Result<Checker> {
-        let waiting = (0..targets.len())
-            .map(|target| Reverse((Duration::ZERO, target)))
-            .collect();
-        let first_round = (0..targets.len()).collect();
         let (watched, kept) = UnixStream::pair()?;
         let (news_in, news) = crossbeam_channel::unbounded();
         Ok(Checker {
-            targets,
+            agenda: Agenda::default(),
+            orders,
             threads,
             log,
+            stats,
             epoch: Instant::now(),
             seed,
             drawn: 0,
-            waiting,
             in_flight: 0,
             news_in,
             news,
-            first_round,
-            first_round_done: Some(first_round_done),
+            rounds: Vec::new(),
             short: false,
             asker: (Arc::new(watched), kept),
         })
     }
 
-    /// Probes until `stop` is disconnected. Probes that are still running then end by themselves.
-    pub fn run(mut self, stop: &Receiver<Infallible>) {
-        if self.targets.is_empty() {
-            self.first_round_done = None;
-        }
+    /// Probes until nobody can give orders any more. Probes that are still running then end by
+    /// themselves.
+    pub fn run(mut self) {
         threads::keep_going(|| {
             let wake = self.start_due_probes();
-            let news = self.news.clone();
+            let (orders, news) = (self.orders.clone(), self.news.clone());
             select! {
-                recv(stop) -> _ => return ControlFlow::Break(()),
+                recv(orders) -> order => match order {
+                    Ok(order) => self.obey(order),
+                    Err(_) => return ControlFlow::Break(()),
+                },
                 recv(news) -> first => match first {
                     Ok(first) => self.take_news(first),
                     Err(_) => return ControlFlow::Break(()),
@@ -184,20 +155,55 @@ impl Checker {
         });
     }
 
+    fn obey(&mut self, order: Order) {
+        let now = self.epoch.elapsed();
+        match order {
+            Order::Add(targets, done) => {
+                let add = |target| self.agenda.add(target, now);
+                self.rounds.push(Round {
+                    missing: targets.into_iter().map(add).collect(),
+                    _done: done,
+                });
+            }
+            Order::Replace(All {
+                pools,
+                targets,
+                unprobed,
+            }) => {
+                self.agenda.replace(targets, now);
+                for (backend, condition) in unprobed {
+                    if backend.health() != condition.health {
+                        backend.set_condition(condition);
+                    }
+                }
+                // Whoever has ordered this has published these pools before the last result came in.
+                for pool in pools {
+                    pool.publish();
+                }
+                for round in &mut self.rounds {
+                    let is_there = |number: &u64| self.agenda.get(*number).is_some();
+                    round.missing.retain(is_there);
+                }
+            }
+        }
+        self.end_rounds();
+    }
+
+    fn end_rounds(&mut self) {
+        self.rounds.retain(|round| !round.missing.is_empty());
+    }
+
     /// Starts every probe whose time has come, as many as may run at once, and says when to look
-    /// again; `None`: when a result comes.
+    /// again; `None`: when a result or an order comes.
     fn start_due_probes(&mut self) -> Option<Instant> {
         let now = self.epoch.elapsed();
         while self.in_flight < PROBES_AT_ONCE {
-            let Reverse((due, target)) = *self.waiting.peek()?;
+            let (due, number) = self.agenda.next()?;
             if due > now {
                 return Some(self.epoch + due);
             }
-            match self.start(target) {
-                Ok(()) => {
-                    self.waiting.pop();
-                    self.in_flight += 1;
-                }
+            match self.start(number) {
+                Ok(()) => self.in_flight += 1,
                 Err(error) => {
                     self.report_shortage(Event::ThreadRefused {
                         by: WHO.into(),
@@ -210,23 +216,24 @@ impl Checker {
         None
     }
 
-    fn start(&self, place: usize) -> io::Result<()> {
-        let Some(target) = self.targets.get(place) else {
+    fn start(&mut self, number: u64) -> io::Result<()> {
+        let Some(target) = self.agenda.get_mut(number) else {
             return Ok(());
         };
         let seat = self.threads.reserve()?;
+        target.in_flight = true;
         let name = threads::name_of("probe ", &target.backend.name);
-        let (address, check) = (target.backend.address, target.check.clone());
+        let task = target.task();
         let mut reporter = Reporter {
             news: self.news_in.clone(),
-            place,
+            target: number,
             has_found: false,
         };
         let asker = Arc::clone(&self.asker.0);
         seat.start(move || {
             threads::set_name(&name);
             let report = |outcome| reporter.found(outcome);
-            probe::run(&check.probe, address, check.timeout, asker.as_fd(), report);
+            probe::run(&task, asker.as_fd(), report);
         });
         Ok(())
     }
@@ -235,11 +242,11 @@ impl Checker {
     /// thousands of backends change at the same moment, the rotation is built a few times, not
     /// thousands of times.
     fn take_news(&mut self, first: News) {
-        let mut changed: Vec<(usize, Transition, String)> = Vec::new();
+        let mut changed: Vec<(u64, Transition, String)> = Vec::new();
         let mut next = Some(first);
         while let Some(news) = next {
             match news {
-                News::Found(place, outcome) => changed.extend(self.observe(place, outcome)),
+                News::Found(number, outcome) => changed.extend(self.observe(number, outcome)),
                 News::Ended => self.in_flight -= 1,
             }
             next = self.news.try_recv().ok();
@@ -247,45 +254,53 @@ impl Checker {
         let mut published = HashSet::new();
         for pool in changed
             .iter()
-            .filter_map(|(place, ..)| Some(&self.targets.get(*place)?.pool))
+            .filter_map(|(number, ..)| Some(&self.agenda.get(*number)?.pool))
         {
             if published.insert(Arc::as_ptr(pool)) {
                 pool.publish();
             }
         }
-        for (place, transition, reason) in changed {
-            self.report(place, transition, reason);
+        for (number, transition, reason) in changed {
+            self.report(number, transition, reason);
         }
-        if self.first_round.is_empty() {
-            self.first_round_done = None;
-        }
+        self.end_rounds();
     }
 
     /// Writes what one result means for its backend, and plans the next probe.
-    fn observe(&mut self, place: usize, outcome: Outcome) -> Option<(usize, Transition, String)> {
+    fn observe(&mut self, number: u64, outcome: Outcome) -> Option<(u64, Transition, String)> {
         let now = self.epoch.elapsed();
+        // None: a reload has removed it meanwhile.
+        let target = self.agenda.get_mut(number)?;
+        target.in_flight = false;
+        let is_up = target.machine.health() == Health::Up;
         let (good, reason) = match outcome {
             Outcome::Good => (true, "connected".to_owned()),
             Outcome::Bad(reason) => (false, reason),
-            Outcome::NoLocalPort(reason) if !self.is_up(place) => (false, reason),
+            Outcome::NoLocalPort(reason) if !is_up => (false, reason),
             Outcome::NotAsked(error) | Outcome::NoLocalPort(error) => {
+                self.agenda.plan(number, now + RETRY_PAUSE);
                 self.report_shortage(Event::SocketRefused {
                     by: WHO.into(),
                     error,
                 });
-                self.waiting.push(Reverse((now + RETRY_PAUSE, place)));
                 return None;
             }
             Outcome::BrokenOff => {
-                self.waiting.push(Reverse((now + RETRY_PAUSE, place)));
+                self.agenda.plan(number, now + RETRY_PAUSE);
                 return None;
             }
         };
+        let count = match good {
+            true => &self.stats.probes_good,
+            false => &self.stats.probes_bad,
+        };
+        count.increment();
         self.short = false;
-        self.first_round.remove(&place);
+        for round in &mut self.rounds {
+            round.missing.remove(&number);
+        }
         self.drawn += 1;
         let random = splitmix::nth(self.seed, self.drawn);
-        let target = self.targets.get_mut(place)?;
         let check = &target.check;
         target.due = if target.probed_before {
             schedule::next_probe(target.due, now, check.interval, check.jitter, random)
@@ -293,23 +308,17 @@ impl Checker {
             schedule::second_probe(target.due, check.interval, random).max(now)
         };
         target.probed_before = true;
-        self.waiting.push(Reverse((target.due, place)));
-        let transition = target.machine.observe(good)?;
-        target.backend.set_condition(Condition {
-            health: transition.to,
-            reason: reason.as_str().into(),
-        });
-        Some((place, transition, reason))
+        let (due, transition) = (target.due, target.machine.observe(good));
+        if let Some(transition) = transition {
+            let condition = Condition::new(transition.to, &reason);
+            target.backend.set_condition(condition);
+        }
+        self.agenda.plan(number, due);
+        Some((number, transition?, reason))
     }
 
-    fn is_up(&self, place: usize) -> bool {
-        self.targets
-            .get(place)
-            .is_some_and(|target| target.machine.health() == Health::Up)
-    }
-
-    fn report(&self, place: usize, transition: Transition, reason: String) {
-        let Some(target) = self.targets.get(place) else {
+    fn report(&self, number: u64, transition: Transition, reason: String) {
+        let Some(target) = self.agenda.get(number) else {
             return;
         };
         let up = transition.to == Health::Up;
@@ -337,8 +346,10 @@ impl Checker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, BackendAddress};
+    use crate::config::{self, BackendAddress, HealthCheck};
+    use crate::health::Target;
     use crate::policy::health::AdminState;
+    use crate::pool::{Backend, Pool};
 
     #[test]
     fn local_ports_that_ran_out_take_no_backend_down() {
@@ -361,16 +372,19 @@ mod tests {
         let pool = Arc::new(Pool::new(&of_config, vec![Arc::clone(&backend)], 1));
         let (log, log_thread) = Log::start(&config::Log::default(), io::sink()).unwrap();
         let mut checker = Checker::new(
-            vec![Target::new(pool, backend, check)],
+            crossbeam_channel::bounded(0).1,
             Threads::default(),
             log,
+            Arc::default(),
             1,
-            crossbeam_channel::bounded(0).0,
         )
         .unwrap();
+        let number = checker
+            .agenda
+            .add(Target::new(pool, backend, check), Duration::ZERO);
         let mut health_after = |outcome| {
-            checker.observe(0, outcome);
-            checker.targets[0].machine.health()
+            checker.observe(number, outcome);
+            checker.agenda.get(number).unwrap().machine.health()
         };
         assert_eq!(health_after(Outcome::Good), Health::Up);
         let no_port = || Outcome::NoLocalPort("no port left".to_owned());

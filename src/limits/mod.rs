@@ -22,10 +22,10 @@ const THREADS_PER_SESSION: u64 = 2;
 /// Memory maps of one thread (seen in /proc/PID/maps with Rust 1.95, glibc and musl alike).
 const MAPS_PER_THREAD: u64 = 4;
 
-/// Descriptors kept free for probes, the log, the listeners and whatever a library opens.
-const DESCRIPTORS_RESERVED: u64 = 64 + PROBES_AT_ONCE;
-/// Threads kept free for probes and the threads of evener itself.
-const THREADS_RESERVED: u64 = 32 + PROBES_AT_ONCE;
+/// Descriptors kept free for probes, admin connections, the log, the listeners and whatever a library opens.
+const DESCRIPTORS_RESERVED: u64 = 64 + PROBES_AT_ONCE + ADMIN_CONNECTIONS as u64;
+/// Threads kept free for probes, admin connections and the threads of evener itself.
+const THREADS_RESERVED: u64 = 32 + PROBES_AT_ONCE + ADMIN_CONNECTIONS as u64;
 /// Memory maps kept free for the allocator, on top of those of the reserved threads.
 const MAPS_RESERVED: u64 = 256;
 
@@ -37,6 +37,10 @@ const ADDRESS_SPACE_RESERVED: u64 = 256 * 1024 * 1024;
 
 /// How many probes run at once at most; see [`crate::health`].
 pub const PROBES_AT_ONCE: u64 = 96;
+
+/// How many admin connections there are at once at most; see `crate::admin`. Room for them is set
+/// aside, so that evener can be asked and told when it is full.
+pub const ADMIN_CONNECTIONS: usize = 16;
 
 /// What the machine allows a process, as read; `None` is "no limit, or none that could be read".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -209,8 +213,6 @@ pub fn ceiling(allowed: &Allowed, taken: &Taken) -> Ceiling {
 /// What the process may hold: the smaller of what the config says and what the machine allows.
 #[derive(Debug)]
 pub struct Capacity {
-    /// `limits.max_connections`; `None` is `auto`.
-    configured: Option<u32>,
     /// Read before the first session, and relied on where it can't be read again.
     at_start: Allowed,
     /// Read before the first session only; from then on it would count the sessions themselves.
@@ -219,14 +221,11 @@ pub struct Capacity {
 
 impl Capacity {
     /// Raises what may be raised and reads what the machine allows.
-    pub fn new(configured: Option<u32>) -> Capacity {
+    pub fn read() -> Capacity {
         read::raise_descriptor_limit();
+        evener_sys::bound_arenas();
         let (at_start, taken) = (read::allowed(), read::taken());
-        Capacity {
-            configured,
-            at_start,
-            taken,
-        }
+        Capacity { at_start, taken }
     }
 
     /// What the machine allowed at the start.
@@ -241,11 +240,13 @@ impl Capacity {
 
     /// Sessions allowed by the limits of this moment: somebody may have changed them (`prlimit`,
     /// `systemctl set-property`). What evener itself uses now is not held against it.
-    pub fn allowed(&self) -> u32 {
-        self.allowed_by(&read::allowed())
+    ///
+    /// `configured` is `limits.max_connections`; `None` is `auto`.
+    pub fn allowed(&self, configured: Option<u32>) -> u32 {
+        self.allowed_by(&read::allowed(), configured)
     }
 
-    fn allowed_by(&self, now: &Allowed) -> u32 {
+    fn allowed_by(&self, now: &Allowed, configured: Option<u32>) -> u32 {
         let start = &self.at_start;
         // Files can't be read while descriptors are short, which is when this is asked; what was
         // read at the start holds then. Without a limit here, the next thing to run out is maps.
@@ -258,141 +259,10 @@ impl Capacity {
             threads_max: now.threads_max.or(start.threads_max),
             cgroup_threads: now.cgroup_threads.or(start.cgroup_threads),
         };
-        let configured = self.configured.unwrap_or(u32::MAX);
-        ceiling(&allowed, &self.taken).sessions.min(configured)
+        let machine = ceiling(&allowed, &self.taken).sessions;
+        machine.min(configured.unwrap_or(u32::MAX))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A stock Debian machine with systemd's hard limit on descriptors.
-    const STOCK: Allowed = Allowed {
-        descriptors: Some(524_288),
-        maps: Some(65_530),
-        pid_max: Some(4_194_304),
-        threads_max: Some(190_000),
-        user_threads: None,
-        cgroup_threads: None,
-        address_space: None,
-    };
-    const TAKEN: Taken = Taken {
-        maps: 80,
-        threads: 200,
-        cgroup_threads: 15,
-        address_space: 200 << 20,
-    };
-
-    #[test]
-    fn a_stock_machine_has_room_for_8000_and_stays_below_the_cliff() {
-        let ceiling = ceiling(&STOCK, &TAKEN);
-        assert!(ceiling.sessions >= 8_000, "{ceiling}");
-        assert!(u64::from(ceiling.sessions) * 8 + 80 < 65_530, "{ceiling}");
-        assert_eq!(ceiling.bound, Some((Bound::Maps, 65_530)));
-    }
-
-    #[test]
-    fn a_limit_that_cannot_be_read_any_more_holds_and_one_that_can_is_followed() {
-        let capacity = Capacity {
-            configured: None,
-            at_start: STOCK,
-            taken: TAKEN,
-        };
-        let no_descriptor_left = Allowed {
-            descriptors: STOCK.descriptors,
-            ..Allowed::default()
-        };
-        let at_start = capacity.ceiling_at_start().sessions;
-        assert_eq!(capacity.allowed_by(&no_descriptor_left), at_start);
-        let halved = Allowed {
-            maps: Some(32_765),
-            ..STOCK
-        };
-        assert!(capacity.allowed_by(&halved) < at_start / 2);
-    }
-
-    #[test]
-    fn the_tightest_limit_decides_and_is_named_with_its_knob() {
-        let cases = [
-            (
-                Allowed {
-                    descriptors: Some(1024),
-                    ..STOCK
-                },
-                Bound::Descriptors,
-                400,
-            ),
-            (
-                Allowed {
-                    descriptors: Some(64),
-                    ..STOCK
-                },
-                Bound::Descriptors,
-                22,
-            ),
-            (
-                Allowed {
-                    pid_max: Some(1328),
-                    ..STOCK
-                },
-                Bound::PidMax,
-                500,
-            ),
-            (
-                Allowed {
-                    threads_max: Some(1328),
-                    ..STOCK
-                },
-                Bound::ThreadsMax,
-                500,
-            ),
-            (
-                Allowed {
-                    user_threads: Some(1128),
-                    ..STOCK
-                },
-                Bound::UserThreads,
-                500,
-            ),
-            (
-                Allowed {
-                    cgroup_threads: Some(4915),
-                    ..STOCK
-                },
-                Bound::CgroupThreads,
-                2386,
-            ),
-            (
-                Allowed {
-                    address_space: Some(1 << 30),
-                    ..STOCK
-                },
-                Bound::AddressSpace,
-                1136,
-            ),
-        ];
-        for (allowed, bound, sessions) in cases {
-            let ceiling = ceiling(&allowed, &TAKEN);
-            assert_eq!(
-                (ceiling.bound.map(|b| b.0), ceiling.sessions),
-                (Some(bound), sessions)
-            );
-            assert!(ceiling.to_string().contains(bound.knob()), "{ceiling}");
-        }
-    }
-
-    #[test]
-    fn the_smallest_machine_still_serves_one() {
-        let tight = Allowed {
-            threads_max: Some(100),
-            ..STOCK
-        };
-        assert_eq!(ceiling(&tight, &TAKEN).sessions, 1);
-    }
-
-    #[test]
-    fn nothing_readable_is_no_limit() {
-        assert_eq!(ceiling(&Allowed::default(), &Taken::default()).bound, None);
-    }
-}
+mod tests;

@@ -62,12 +62,10 @@ fn address_space() -> u64 {
     size().unwrap_or(0) * 1024
 }
 
-/// glibc gives threads up to eight arenas for each processor, and takes 128 MiB of addresses for a
-/// moment to lay out one of 64 (malloc(3), M_ARENA_MAX). musl has none.
+/// glibc takes 64 MiB of addresses for each arena, and 128 for a moment to lay one out. musl has none.
 fn allocator_reserve() -> u64 {
     if cfg!(target_env = "gnu") {
-        let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-        8 * processors * (64 << 20) + (64 << 20)
+        (u64::from(evener_sys::ARENAS_MAX) + 1) * (64 << 20)
     } else {
         0
     }

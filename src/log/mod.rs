@@ -13,9 +13,9 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use crate::config::{self, LogLevel};
+use crate::config::{self, LogFormat, LogLevel};
 use crate::events::Event;
-use crate::sync::Counter;
+use crate::sync::{Counter, Setting};
 use crate::threads;
 use writer::Writer;
 
@@ -36,13 +36,23 @@ pub struct Log {
     messages: Sender<Message>,
     /// Written by every sender that finds the channel full; read and zeroed by the log thread.
     dropped: Arc<Counter>,
-    level: LogLevel,
-    connections: bool,
+    filter: Arc<Filter>,
+}
+
+/// Which events are written.
+#[derive(Debug, Default)]
+struct Filter {
+    /// Number of the least important level that is. Written by [`Log::configure`]; read for each event.
+    level: Setting,
+    /// 1: those of sessions, too. Written and read like the level.
+    connections: Setting,
 }
 
 #[derive(Debug)]
 enum Message {
     Event(SystemTime, Event),
+    /// What follows is written in this form.
+    Format(LogFormat),
     /// Nothing after this is written. Sent once, by [`LogThread::finish`]: waiting for every sender
     /// to be dropped instead would wait for threads that nobody joins, such as one that reads the
     /// terminal.
@@ -85,9 +95,9 @@ impl Log {
         let log = Log {
             messages: messages.clone(),
             dropped,
-            level: config.level,
-            connections: config.connections,
+            filter: Arc::default(),
         };
+        log.filter(config);
         let thread = LogThread {
             handle,
             messages,
@@ -96,10 +106,26 @@ impl Log {
         Ok((log, thread))
     }
 
+    /// Goes on as this config says.
+    pub fn configure(&self, config: &config::Log) {
+        self.filter(config);
+        // While whoever reads the log is too slow, the form stays as it is.
+        let _ = self.messages.try_send(Message::Format(config.format));
+    }
+
+    fn filter(&self, config: &config::Log) {
+        self.filter.level.set(config.level as u8);
+        self.filter.connections.set(config.connections.into());
+    }
+
+    fn wants(&self, level: LogLevel) -> bool {
+        level as u8 <= self.filter.level.get()
+    }
+
     /// Sends an event to the log. Never blocks.
     pub fn send(&self, event: Event) {
         let is_report = matches!(event, Event::SessionEnded(_) | Event::SessionStarted { .. });
-        if event.level() > self.level || (is_report && !self.connections) {
+        if !self.wants(event.level()) || (is_report && self.filter.connections.get() == 0) {
             return;
         }
         let is_one_of_many = is_report || matches!(event, Event::ConnectFailed { .. });
@@ -113,7 +139,7 @@ impl Log {
     /// Sends an event of [`LogLevel::Debug`], which is only made if it is wanted: each session has
     /// some, and names are counted references that all threads share.
     pub fn debug(&self, event: impl FnOnce() -> Event) {
-        if self.level >= LogLevel::Debug {
+        if self.wants(LogLevel::Debug) {
             self.send(event());
         }
     }
@@ -167,7 +193,6 @@ impl LogThread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::LogFormat;
     use crate::sync::{Condvar, Mutex};
     use serde_json::Value;
     use std::io::ErrorKind;

@@ -36,8 +36,12 @@ impl<W: Write> Writer<W> {
     /// Writes until it is told that this was all. Blocks in `recv` or in the sink's `write`.
     pub(super) fn run(mut self) {
         let mut next = self.received.recv();
-        while let Ok(Message::Event(time, event)) = next {
-            self.line(time, &event);
+        loop {
+            match next {
+                Ok(Message::Event(time, event)) => self.line(time, &event),
+                Ok(Message::Format(format)) => self.format = format,
+                Ok(Message::End) | Err(_) => break,
+            }
             next = match self.received.try_recv() {
                 Ok(message) if self.batch.len() < BATCH_BYTES => Ok(message),
                 pending => {

@@ -1,16 +1,16 @@
 //! The listening side: bind, listen, accept, and what each error of accept means.
 //!
 //! A listening socket may belong to other processes as well: to the service manager that opened it,
-//! or to the evener that takes over from this one. So nothing here may shut it down or count on being
-//! the only one who accepts: see [`Listening`].
+//! or to the evener that takes over from this one. So nobody may shut down one that serves clients, or
+//! count on being the only one who accepts: see [`Listening`].
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
-use rustix::net::{self, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, Shutdown, SocketFlags, SocketType, sockopt};
 
 use super::{family, set_stream_options};
 use crate::sync::Flag;
@@ -75,22 +75,16 @@ impl Bound {
     ///
     /// # Errors
     ///
-    /// `AddrInUse` when another process began to listen in the meantime; no descriptor left.
-    pub fn listen(self) -> io::Result<Listening> {
+    /// `AddrInUse` when another process began to listen in the meantime.
+    pub fn listen(self) -> io::Result<TcpListener> {
         // One that listens already gets the new backlog.
         net::listen(&self.socket, BACKLOG)?;
-        let socket = TcpListener::from(self.socket);
-        socket.set_nonblocking(true)?;
-        Ok(Listening {
-            socket,
-            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            closing: Flag::default(),
-        })
+        Ok(TcpListener::from(self.socket))
     }
 }
 
 /// An address that is open for clients. Shared by the thread that accepts here and by the server,
-/// which ends that thread by [`shut_down`].
+/// which ends that thread by [`Listening::shut_down`].
 ///
 /// shutdown(2) would do it, and without the bell; but it ends the socket for every process that has
 /// it. And a thread blocked in accept would take one more client of those that another process is to
@@ -99,13 +93,27 @@ impl Bound {
 #[derive(Debug)]
 pub struct Listening {
     socket: TcpListener,
-    /// Rung once, by [`shut_down`]; wakes [`accept`]. An eventfd: it stays rung.
+    /// Rung once, by [`Listening::shut_down`]; wakes [`accept`]. An eventfd: it stays rung.
     bell: OwnedFd,
     /// Raised before the bell is rung; read by [`accept`] where it need not wait.
     closing: Flag,
 }
 
 impl Listening {
+    /// Prepares a socket that listens for being shared.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor left.
+    pub fn new(socket: TcpListener) -> io::Result<Listening> {
+        socket.set_nonblocking(true)?;
+        Ok(Listening {
+            socket,
+            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            closing: Flag::default(),
+        })
+    }
+
     /// The address that it really has.
     ///
     /// # Errors
@@ -125,7 +133,16 @@ impl Listening {
         Ok(rustix::io::dup(&self.socket)?)
     }
 
-    /// Was [`shut_down`] called?
+    /// Ends it for this process: a thread that waits in [`accept`] wakes, and nobody is accepted any
+    /// more. The socket closes when the last one who holds it lets go, and clients still in its backlog
+    /// are reset then; if another process holds it, they are that one's.
+    pub fn shut_down(&self) {
+        self.closing.raise();
+        // It fails only if the count would overflow, and then the bell has been rung.
+        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+
+    /// Was [`Listening::shut_down`] called?
     pub fn is_shut_down(&self) -> bool {
         self.closing.is_raised()
     }
@@ -138,7 +155,7 @@ pub enum AcceptError {
     Again,
     /// Something is used up. Trying again at once would spin: pause, and say what would help.
     Pause(&'static str),
-    /// The listener was shut down, by [`shut_down`] or from outside.
+    /// The listener was shut down, by [`Listening::shut_down`] or from outside.
     Closed,
 }
 
@@ -146,7 +163,7 @@ pub enum AcceptError {
 ///
 /// # Errors
 ///
-/// What accept(2) gives, and EINVAL after [`shut_down`]; [`accept_error`] sorts it.
+/// What accept(2) gives, and EINVAL after [`Listening::shut_down`]; [`accept_error`] sorts it.
 pub fn accept(listener: &Listening) -> io::Result<(TcpStream, SocketAddr)> {
     while !listener.is_shut_down() {
         match listener.socket.accept() {
@@ -197,13 +214,11 @@ pub fn accept_error(error: &io::Error) -> AcceptError {
     }
 }
 
-/// Ends a listener for this process: a thread that waits in [`accept`] wakes, and nobody is accepted
-/// any more. The socket closes when the last one who holds it lets go, and clients still in its
-/// backlog are reset then; if another process holds it, they are that one's.
-pub fn shut_down(listener: &Listening) {
-    listener.closing.raise();
-    // It fails only if the count would overflow, and then the bell has been rung.
-    let _ = rustix::io::write(&listener.bell, &1_u64.to_ne_bytes());
+/// Ends a socket that is this process's alone: a thread blocked in accept(2) wakes, which closing the
+/// descriptor would not do, and clients still in the backlog are reset.
+pub fn shut_down(listener: impl AsFd) {
+    // It fails only if the listener is not listening any more.
+    let _ = net::shutdown(listener, Shutdown::Both);
 }
 
 #[cfg(test)]
@@ -214,7 +229,7 @@ mod tests {
     use std::net::Ipv6Addr;
 
     fn listen(address: SocketAddr, dual_stack: bool) -> Listening {
-        Bound::new(address, dual_stack).unwrap().listen().unwrap()
+        Listening::new(Bound::new(address, dual_stack).unwrap().listen().unwrap()).unwrap()
     }
 
     #[test]
@@ -256,7 +271,7 @@ mod tests {
             let blocked = std::thread::Builder::new()
                 .spawn_scoped(scope, || accept(&listener))
                 .unwrap();
-            shut_down(&listener);
+            listener.shut_down();
             let error = blocked.join().unwrap().unwrap_err();
             assert_eq!(accept_error(&error), AcceptError::Closed);
         });
@@ -268,12 +283,13 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let shared = listener.socket.try_clone().unwrap();
         let _client = plain(address).unwrap();
-        shut_down(&listener);
+        listener.shut_down();
         // Somebody waits, but not for us.
         let error = accept(&listener).unwrap_err();
         assert_eq!(accept_error(&error), AcceptError::Closed);
         drop(listener);
         let other = Bound::inherited(shared).unwrap().listen().unwrap();
+        let other = Listening::new(other).unwrap();
         assert!(accept(&other).is_ok());
         assert!(plain(address).is_ok());
     }
@@ -285,6 +301,7 @@ mod tests {
         net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         net::listen(&socket, 1).unwrap();
         let listener = Bound::inherited(socket.into()).unwrap().listen().unwrap();
+        let listener = Listening::new(listener).unwrap();
         let _client = plain(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = accept(&listener).unwrap();
         assert!(sockopt::tcp_nodelay(&accepted).unwrap());

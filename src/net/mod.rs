@@ -5,9 +5,12 @@ pub mod abort;
 pub mod connect;
 pub mod end;
 pub mod listener;
+pub mod proxy_protocol;
 pub mod relay;
 pub mod resolve;
 pub mod splice;
+pub mod stream;
+pub mod unix;
 pub mod wait;
 
 use std::net::SocketAddr;

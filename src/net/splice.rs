@@ -57,6 +57,15 @@ impl Pipes {
         }
     }
 
+    /// The same places, for relays that copy so.
+    #[must_use]
+    pub fn with_method(&self, method: Method) -> Pipes {
+        Pipes {
+            method,
+            ..self.clone()
+        }
+    }
+
     /// How relays copy.
     pub fn method(&self) -> Method {
         self.method

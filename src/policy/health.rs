@@ -116,6 +116,12 @@ impl Machine {
         }
     }
 
+    /// The same health, with other numbers of results that change it.
+    pub const fn adjust(&mut self, rise: u32, fall: u32) {
+        self.rise = rise;
+        self.fall = fall;
+    }
+
     /// The health that the results so far amount to.
     pub const fn health(&self) -> Health {
         self.health

@@ -43,6 +43,11 @@ impl Watch {
         self.since = now;
     }
 
+    /// How long nothing has moved, as far as is known, at `now`.
+    pub fn silence(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.since)
+    }
+
     /// Looks at the session at `now`: `moved` bytes were copied so far. True: silent for `timeout`.
     /// `outstanding` is called only when nothing was copied for that long.
     pub fn is_silent(
@@ -60,7 +65,7 @@ impl Watch {
             };
             return false;
         }
-        if now.saturating_sub(self.since) < timeout {
+        if self.silence(now) < timeout {
             return false;
         }
         match outstanding() {

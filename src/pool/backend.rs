@@ -1,33 +1,61 @@
-//! One server address behind the balancer: what was configured, what is known, what was counted.
+//! One server address behind the balancer: what is wanted of it, what is known, what was counted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::policy::health::{self, AdminState, Health};
-use crate::sync::{Active, Counter, RwLock, Ticket};
+use crate::policy::intent::{Intent, Wish};
+use crate::sync::{Active, Counter, Histogram, RwLock, Ticket};
 
-/// A backend. Shared by its pool, the health thread and the leases on it.
+/// A backend. Shared by its pool, the health thread and the leases on it; a reload that still has
+/// it takes it over as it is, with its health and its counts.
 #[derive(Debug)]
 pub struct Backend {
     /// Unique within the pool.
     pub name: Arc<str>,
     /// Where it listens.
     pub address: SocketAddr,
-    /// Its share relative to the others.
-    pub weight: u32,
-    /// What the administrator wants of it.
-    pub admin: AdminState,
+    /// What the administrator wants of it. Written by the thread that makes all changes; read by
+    /// whoever builds a rotation or reports. A lock and not two atomics, because weight and state
+    /// are asked for together.
+    intent: RwLock<Intent>,
     /// What is known of its health. Written by the health thread; read by whoever builds a rotation
     /// or reports. A lock and not an atomic, because state and reason belong together.
     condition: RwLock<Condition>,
     /// Sessions that hold it now.
     pub active: Active,
-    /// Sessions that were connected to it.
-    pub total: Counter,
-    /// Attempts to connect to it that failed.
-    pub connect_failures: Counter,
     /// One for each pick of another backend after this one failed.
     pub retry_tickets: Ticket,
+    /// What was counted.
+    pub counts: Counts,
+}
+
+/// What is counted of a backend, since it came into the config. Written by the sessions that have
+/// to do with it, and the bytes by the reaper too; read by whoever reports.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Sessions that were connected to it.
+    pub connected: Counter,
+    /// Attempts to connect to it that it refused.
+    pub refused: Counter,
+    /// Attempts to connect to it that took too long.
+    pub timed_out: Counter,
+    /// Attempts to connect to it that failed otherwise.
+    pub failed: Counter,
+    /// How long a connection to it took, of those that were made.
+    pub connect_time: Histogram,
+    /// Bytes from clients to it.
+    pub bytes_in: Counter,
+    /// Bytes from it to clients.
+    pub bytes_out: Counter,
+}
+
+impl Counts {
+    /// Attempts to connect that failed, for whatever reason.
+    pub fn connect_failures(&self) -> u64 {
+        self.refused.get() + self.timed_out.get() + self.failed.get()
+    }
 }
 
 /// What is known of a backend's health.
@@ -37,6 +65,19 @@ pub struct Condition {
     pub health: Health,
     /// What the probe that decided found.
     pub reason: Arc<str>,
+    /// Since when it is so.
+    pub since: SystemTime,
+}
+
+impl Condition {
+    /// From now on.
+    pub fn new(health: Health, reason: &str) -> Condition {
+        Condition {
+            health,
+            reason: reason.into(),
+            since: SystemTime::now(),
+        }
+    }
 }
 
 impl Backend {
@@ -45,23 +86,28 @@ impl Backend {
         name: &str,
         address: SocketAddr,
         weight: u32,
-        admin: AdminState,
+        state: AdminState,
         health: Health,
     ) -> Backend {
         Backend {
             name: name.into(),
             address,
-            weight,
-            admin,
-            condition: RwLock::new(Condition {
-                health,
-                reason: "not probed yet".into(),
-            }),
+            intent: RwLock::new(Intent::new(Wish { weight, state })),
+            condition: RwLock::new(Condition::new(health, "not probed yet")),
             active: Active::default(),
-            total: Counter::default(),
-            connect_failures: Counter::default(),
             retry_tickets: Ticket::default(),
+            counts: Counts::default(),
         }
+    }
+
+    /// What is wanted of it now.
+    pub fn intent(&self) -> Intent {
+        *self.intent.read()
+    }
+
+    /// Writes what is wanted of it. Called by the thread that makes all changes only.
+    pub fn set_intent(&self, intent: Intent) {
+        *self.intent.write() = intent;
     }
 
     /// What is known of its health now.
@@ -69,13 +115,20 @@ impl Backend {
         self.condition.read().clone()
     }
 
-    /// Writes what is known now. Called by the health thread only.
-    pub fn set_condition(&self, condition: Condition) {
-        *self.condition.write() = condition;
+    /// Its health now.
+    pub fn health(&self) -> Health {
+        self.condition.read().health
     }
 
-    /// May it take a new session? The truth table stands in [`crate::policy::health`].
-    pub fn takes_sessions(&self) -> bool {
-        health::takes_sessions(self.condition.read().health, self.admin, self.weight)
+    /// Writes what is known now. Called by the health thread only.
+    pub fn set_condition(&self, condition: Condition) {
+        // The old reason is freed after the lock is released.
+        let _old = std::mem::replace(&mut *self.condition.write(), condition);
+    }
+
+    /// Its weight, if it may take a new session. The truth table stands in [`crate::policy::health`].
+    pub fn share(&self) -> Option<u32> {
+        let Wish { weight, state } = self.intent().current();
+        health::takes_sessions(self.health(), state, weight).then_some(weight)
     }
 }

@@ -1,70 +1,88 @@
 //! Pools: which backends there are, which of them can take a session, and who gets the next one.
 //!
-//! A pool's backends never move once it is built. What changes is what is *published* about them:
-//! the health thread writes a backend's [`Condition`] and then publishes a new rotation of those
-//! that can serve; sessions load the rotation, pick, and hold a [`Lease`] until they end.
+//! A pool's backends never move once it is built; a reload builds a new pool, with the backends that
+//! stay. What changes is what is *published* about them: whoever writes what is known or wanted of a
+//! backend then publishes a new rotation of those that can serve; sessions look at the rotation,
+//! pick, and hold a [`Lease`] until they end.
 
 mod backend;
 mod lease;
 
-pub use backend::{Backend, Condition};
+pub use backend::{Backend, Condition, Counts};
 pub use lease::Lease;
 
 use std::sync::Arc;
 
-use crate::config::{self, WhenDown};
-use crate::policy::balance::{Choice, Policy, Rotation};
+use crate::config;
+use crate::policy::balance::{Choice, Rotation};
 use crate::policy::health::Health;
 use crate::policy::splitmix;
-use crate::sync::{Published, Ticket};
+use crate::sync::{Mutex, Published, Ticket};
 
 /// A named set of backends with one balancing policy.
 #[derive(Debug)]
 pub struct Pool {
-    /// Unique among the pools.
+    /// As it was configured.
+    pub config: config::Pool,
+    /// Its name, which is unique among the pools.
     pub name: Arc<str>,
-    /// Further attempts to connect after the first.
-    pub retries: u32,
-    /// What a client gets when no backend can take it.
-    pub when_down: WhenDown,
     /// In the order of the config; a backend's index here is its name in rotations and picks.
     pub backends: Vec<Arc<Backend>>,
-    balance: &'static Policy,
     /// Who can take a session. Written by [`Pool::publish`]; read by every pick. A lock around a
     /// snapshot, because readers need the members and their order to be of one moment.
     rotation: Published<Rotation>,
+    /// Held while a rotation is built and published, so that of two at once the one that looked
+    /// later is not overwritten by the other.
+    publishing: Mutex<()>,
+    /// Goes on from one pool to the one that replaces it.
+    sequence: Arc<Sequence>,
+}
+
+/// Where the picks of a pool have got to.
+#[derive(Debug)]
+struct Sequence {
     /// One for each first pick of a session, so that the rotation goes on from session to session.
     first_tickets: Ticket,
-    /// Steps of the random sequence, and where it starts.
-    random_steps: Ticket,
+    /// Where the random sequences start.
     random_seed: u64,
 }
 
 impl Pool {
     /// A pool in which nobody can take a session until the first [`Pool::publish`].
     pub fn new(config: &config::Pool, backends: Vec<Arc<Backend>>, random_seed: u64) -> Pool {
-        Pool {
-            name: config.name.as_str().into(),
-            retries: config.retries,
-            when_down: config.when_down,
-            backends,
-            balance: config.balance,
-            rotation: Published::new(Rotation::new(&[])),
+        let sequence = Arc::new(Sequence {
             first_tickets: Ticket::default(),
-            random_steps: Ticket::default(),
             random_seed,
+        });
+        Pool::build(config, backends, sequence)
+    }
+
+    /// The pool that takes the place of this one: picks go on where they are. Nobody can take a session until
+    /// its first [`Pool::publish`].
+    pub fn replaced_by(&self, config: &config::Pool, backends: Vec<Arc<Backend>>) -> Pool {
+        Pool::build(config, backends, Arc::clone(&self.sequence))
+    }
+
+    fn build(config: &config::Pool, backends: Vec<Arc<Backend>>, sequence: Arc<Sequence>) -> Pool {
+        Pool {
+            config: config.clone(),
+            name: config.name.as_str().into(),
+            backends,
+            rotation: Published::new(Rotation::new(&[])),
+            publishing: Mutex::new(()),
+            sequence,
         }
     }
 
-    /// Builds the rotation anew from what is known of the backends. Called once before
-    /// the pool is shared, and then by the health thread only, so that a newer state is never overwritten by an older one.
+    /// Builds the rotation anew from what is known and wanted of the backends. Called by the health
+    /// thread and by the one that makes changes.
     pub fn publish(&self) {
+        let _one_at_a_time = self.publishing.lock();
         let members: Vec<(usize, u32)> = self
             .backends
             .iter()
             .enumerate()
-            .filter(|(_, backend)| backend.takes_sessions())
-            .map(|(index, backend)| (index, backend.weight))
+            .filter_map(|(index, backend)| Some((index, backend.share()?)))
             .collect();
         self.rotation.store(Rotation::new(&members));
     }
@@ -72,25 +90,31 @@ impl Pool {
     /// Picks a backend that is not in `tried` and counts the session on it, in one step: of a burst
     /// of clients, each sees the sessions of those before it. `None`: there is none to pick.
     pub fn lease(&self, tried: &[usize]) -> Option<Lease> {
-        let rotation = self.rotation.load();
         // A pick after a failure takes its ticket from the backend that failed, so that the sessions
         // of a dead backend are dealt out to the others in turn; from the common sequence they would
         // all go to its neighbour.
-        let failed = tried.last().and_then(|index| self.backends.get(*index));
+        let failed = tried.last().copied();
         let ticket = failed
-            .map_or(&self.first_tickets, |backend| &backend.retry_tickets)
+            .and_then(|index| self.backends.get(index))
+            .map_or(&self.sequence.first_tickets, |backend| {
+                &backend.retry_tickets
+            })
             .take();
+        self.rotation
+            .with(|rotation| self.pick(rotation, tried, ticket))
+    }
+
+    fn pick(&self, rotation: &Rotation, tried: &[usize], ticket: u64) -> Option<Lease> {
+        // Each kind of ticket has a random sequence of its own.
+        let kind = tried.last().map_or(0, |index| *index as u64 + 1);
+        let seed = splitmix::nth(self.sequence.random_seed, kind);
         loop {
-            let pick = (self.balance.pick)(&Choice {
-                rotation: &rotation,
-                active: &|index| {
-                    self.backends
-                        .get(index)
-                        .map_or(0, |backend| backend.active.get())
-                },
+            let pick = (self.config.balance.pick)(&Choice {
+                rotation,
+                active: &|index| self.active(index),
                 tried,
                 ticket,
-                random: splitmix::nth(self.random_seed, self.random_steps.take()),
+                random: splitmix::nth(seed, ticket),
             })?;
             let backend = self.backends.get(pick.backend)?;
             match pick.seen {
@@ -105,11 +129,36 @@ impl Pool {
         }
     }
 
+    /// What a pick would look at if it came now, for whoever explains it; no ticket is taken.
+    pub fn peek<R>(&self, look: impl FnOnce(&Choice<'_>) -> R) -> R {
+        let ticket = self.sequence.first_tickets.next();
+        let seed = splitmix::nth(self.sequence.random_seed, 0);
+        self.rotation.with(|rotation| {
+            look(&Choice {
+                rotation,
+                active: &|index| self.active(index),
+                tried: &[],
+                ticket,
+                random: splitmix::nth(seed, ticket),
+            })
+        })
+    }
+
+    fn active(&self, index: usize) -> u32 {
+        let backend = self.backends.get(index);
+        backend.map_or(0, |backend| backend.active.get())
+    }
+
     /// How many backends are up.
     pub fn up_count(&self) -> usize {
         self.backends
             .iter()
-            .filter(|backend| backend.condition().health == Health::Up)
+            .filter(|backend| backend.health() == Health::Up)
             .count()
+    }
+
+    /// Has it a backend that can take a session now?
+    pub fn can_serve(&self) -> bool {
+        self.rotation.with(|rotation| !rotation.is_empty())
     }
 }

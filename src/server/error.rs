@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::admin::DoorError;
+
 /// Why evener could not start.
 #[derive(Debug)]
 pub enum StartError {
@@ -13,6 +15,15 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// An address overlaps with one that evener itself listens on until the new config is in force.
+    Overlap {
+        /// The address as written.
+        address: String,
+        /// The one that is open.
+        open: String,
+    },
+    /// There can be no admin server as the config wants it.
+    Admin(DoorError),
     /// A backend's name has no address.
     Resolve {
         /// The backend's name in the config.
@@ -50,6 +61,12 @@ impl fmt::Display for StartError {
                     _ => write!(f, "choose another address"),
                 }
             }
+            StartError::Overlap { address, open } => write!(
+                f,
+                "can't listen on {address} while evener itself listens on {open}; \
+                 take {open} out of the config first, reload, and then add {address}"
+            ),
+            StartError::Admin(error) => write!(f, "{error}"),
             StartError::Resolve { backend, error } => write!(
                 f,
                 "can't find the address of backend {backend}: {error}; \
@@ -75,3 +92,9 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+impl From<DoorError> for StartError {
+    fn from(error: DoorError) -> StartError {
+        StartError::Admin(error)
+    }
+}

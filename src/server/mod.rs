@@ -1,44 +1,47 @@
-//! Start and shutdown: builds everything from the config, owns every thread, ends them in order.
+//! Start, changes and shutdown: builds everything from the config, owns every thread, ends them in
+//! order.
 //!
-//! What ends each thread stands in the thread table of the [crate]. The order: listeners first, so
-//! that nobody new gets in; then the sessions, by themselves or by a reset; then the health thread
-//! and the reaper, which sessions rely on; then the parked threads. The log is last, and the
-//! caller's.
+//! One thread does all of it, the program's first: it starts the server, then makes one change after
+//! the other as they are asked for (`reload`, `changes`), and at last runs the shutdown. What ends each
+//! thread stands in the thread table of the [crate]. The order: listeners first, so that nobody new
+//! gets in; then the sessions, by themselves or by a reset; then the health thread and the reaper, which
+//! sessions rely on; then the parked threads. The log is last, and the caller's.
 
+mod admin;
 mod build;
+mod changes;
+mod entrances;
 mod error;
+mod leaving;
+mod plan;
+mod reload;
 mod service;
 
 pub use error::StartError;
 pub use service::Surroundings;
 
 use std::convert::Infallible;
-use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, never, select};
 
-use crate::acceptor::{self, Acceptor};
-use crate::config::{self, Config};
+use crate::admin::Admin;
+use crate::config::cli::Source;
+use crate::config::{Config, Timeouts};
+use crate::control::{Control, Request, Running};
 use crate::events::Event;
-use crate::health::{Checker, Target};
+use crate::health::{Checker, Order};
 use crate::limits::Capacity;
 use crate::log::Log;
-use crate::net::listener::{self, Bound, Listening};
 use crate::net::splice::Pipes;
-use crate::policy::idle::Watch;
-use crate::pool::Pool;
 use crate::reaper;
-use crate::registry::Registry;
-use crate::session::Context;
-use crate::sync::{Gate, Ticket};
+use crate::sync::{Gate, Published, Ticket};
 use crate::systemd::Inherited;
 use crate::threads::{self, Threads};
-
-/// A little more than the longest probe takes, for threads that are slow to start.
-const FIRST_ROUND_SLACK: Duration = Duration::from_secs(1);
+use entrances::{Entrances, Tools};
+use reload::Next;
 
 /// How long an aborted session may take to end.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
@@ -47,20 +50,29 @@ const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Server {
     log: Log,
-    shutdown: config::Shutdown,
-    threads: Threads,
-    registry: Arc<Registry<Watch>>,
-    /// Room among all sessions of the process.
-    process_gate: Arc<Gate>,
-    /// Room among the sessions of each listener that has a limit of its own.
-    listener_gates: Vec<Arc<Gate>>,
+    /// Where a reload finds the config.
+    source: Source,
+    control: Arc<Control>,
+    /// Changes that somebody asks for.
+    requests: Receiver<Request>,
+    entrances: Entrances,
+    admin: Option<Admin>,
+    /// Those that were moved or switched off: closed, and to be joined.
+    retired_admins: Vec<Admin>,
+    tools: Tools,
+    pipes: Pipes,
+    ids: Arc<Ticket>,
+    /// Written here; read by the reaper.
+    timeouts: Arc<Published<Timeouts>>,
+    /// A signal that ends the program came while something else was being done.
+    signalled: bool,
     /// Disconnected when the process's gate is closed and the last session has ended.
     drained: Receiver<Infallible>,
-    /// Each shared with its acceptor; shut down, it ends that.
-    listeners: Vec<Arc<Listening>>,
-    acceptors: Vec<JoinHandle<()>>,
-    /// The health thread and the reaper; dropping `stop` ends them.
+    /// The health thread and the reaper.
     services: Vec<JoinHandle<()>>,
+    /// What is probed; dropping it ends the health thread.
+    orders: Sender<Order>,
+    /// Dropping it ends the reaper.
     stop: Sender<Infallible>,
 }
 
@@ -75,165 +87,129 @@ pub enum Shutdown {
 
 impl Server {
     /// Takes the addresses, starts the threads, waits for the first round of probes, and opens. A
-    /// message on `signals` breaks the start off. Addresses that are `inherited` are not bound anew.
+    /// message on `signals` breaks the start off. `config` is what `source` has just given. Addresses
+    /// that are `inherited` are not bound anew.
     ///
     /// # Errors
     ///
     /// [`StartError`]; nothing is left running then.
     pub fn start(
-        config: &Config,
+        source: Source,
+        config: Config,
         log: &Log,
         signals: &Receiver<()>,
         mut inherited: Inherited,
     ) -> Result<Server, StartError> {
-        let pools = build::pools(config)?;
-        let bound = bind_all(config, &mut inherited)?;
+        let nothing = nothing_yet(&source, &config);
+        let none = Entrances::default();
+        let next = Next::prepare(config, &nothing, &none, &mut inherited, None, log)?;
         service::report_unused(inherited, log);
-        let capacity = Arc::new(Capacity::new(config.limits.max_connections));
-        let ceiling = capacity.ceiling_at_start();
+        let capacity = Arc::new(Capacity::read());
+        let configured = next.config.limits.max_connections;
         log.send(Event::Room {
-            ceiling,
-            configured: config.limits.max_connections,
+            ceiling: capacity.ceiling_at_start(),
+            configured,
         });
-        let (process_gate, drained) = Gate::new(capacity.allowed());
-        let epoch = Instant::now();
+        let (process_gate, drained) = Gate::new(capacity.allowed(configured));
+        let threads = Threads::default();
+        let (control, requests) = Control::new(nothing, threads.clone(), Arc::clone(&process_gate));
+        let (orders, received) = crossbeam_channel::unbounded();
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let mut server = Server {
             log: log.clone(),
-            shutdown: config.shutdown.clone(),
-            threads: Threads::default(),
-            registry: Arc::default(),
-            process_gate,
-            listener_gates: Vec::new(),
+            source,
+            control,
+            requests,
+            entrances: Entrances::default(),
+            admin: None,
+            retired_admins: Vec::new(),
+            pipes: Pipes::new(next.config.performance.relay, capacity.pipes()),
+            tools: Tools {
+                process_gate,
+                capacity,
+                threads,
+            },
+            ids: Arc::default(),
+            timeouts: Arc::new(Published::new(next.config.timeouts.clone())),
+            signalled: false,
             drained,
-            listeners: Vec::new(),
-            acceptors: Vec::new(),
             services: Vec::new(),
+            orders,
             stop,
         };
-        let opened = server
-            .start_services(config, &pools, epoch, &stopped, signals)
-            .and_then(|()| server.open(config, &pools, bound, &capacity, epoch));
-        match opened {
+        match server.first_time(next, received, stopped, signals) {
             Ok(()) => Ok(server),
             Err(error) => {
                 server.close();
-                server.registry.abort_all();
+                server.control.registry.abort_all();
                 server.end();
                 Err(error)
             }
         }
     }
 
-    /// Starts the health thread and the reaper, and waits for the first probe of each backend.
-    fn start_services(
+    fn first_time(
         &mut self,
-        config: &Config,
-        pools: &[(Arc<Pool>, &config::Pool)],
-        epoch: Instant,
-        stopped: &Receiver<Infallible>,
+        next: Next,
+        orders: Receiver<Order>,
+        stopped: Receiver<Infallible>,
         signals: &Receiver<()>,
     ) -> Result<(), StartError> {
-        let (timeouts, registry, stop) = (
-            config.timeouts.clone(),
-            Arc::clone(&self.registry),
-            stopped.clone(),
-        );
-        self.services.push(
-            threads::spawn("reaper", move || {
-                reaper::run(&timeouts, &registry, epoch, &stop)
-            })
-            .map_err(StartError::Thread)?,
-        );
-
-        let targets = build::targets(pools);
-        let patience = targets
+        self.start_services(orders, stopped)?;
+        if next
+            .config
+            .pools
             .iter()
-            .map(Target::timeout)
-            .max()
-            .unwrap_or_default()
-            + FIRST_ROUND_SLACK;
-        if !targets.is_empty() {
+            .any(|pool| pool.health_check.is_some())
+        {
             self.log.send(Event::HealthCheckStarting);
         }
-        let (first_round, first_round_done) = crossbeam_channel::bounded(0);
-        let checker = Checker::new(
-            targets,
-            self.threads.clone(),
-            self.log.clone(),
-            build::seed(),
-            first_round,
-        )
-        .map_err(StartError::Socket)?;
-        let stop = stopped.clone();
-        self.services.push(
-            threads::spawn("health", move || checker.run(&stop)).map_err(StartError::Thread)?,
-        );
-        select! {
-            recv(first_round_done) -> _ => Ok(()),
-            recv(signals) -> _ => Err(StartError::Interrupted),
-            // What has no result by then has no sessions either, until it has one.
-            default(patience) => Ok(()),
+        self.probe_first(&next, signals);
+        if self.signalled {
+            return Err(StartError::Interrupted);
         }
+        self.install(next)
     }
 
-    /// Opens every listener and starts a thread for each of its addresses.
-    fn open(
+    /// Starts the health thread and the reaper.
+    fn start_services(
         &mut self,
-        config: &Config,
-        pools: &[(Arc<Pool>, &config::Pool)],
-        bound: Vec<BoundListener<'_>>,
-        capacity: &Arc<Capacity>,
-        epoch: Instant,
+        orders: Receiver<Order>,
+        stopped: Receiver<Infallible>,
     ) -> Result<(), StartError> {
-        let ids = Arc::new(Ticket::default());
-        let pipes = Pipes::new(config.performance.relay, capacity.pipes());
-        for (listener, addresses) in bound {
-            // The config has checked that the pool is there.
-            let Some((pool, _)) = pools.iter().find(|(_, pool)| pool.name == listener.pool) else {
-                continue;
-            };
-            let listener_gate = listener.max_connections.map(|limit| Gate::new(limit).0);
-            self.listener_gates.extend(listener_gate.clone());
-            let context = Arc::new(Context {
-                listener: listener.name.as_str().into(),
-                pool: Arc::clone(pool),
-                timeouts: config.timeouts.clone(),
-                pipes: pipes.clone(),
-                log: self.log.clone(),
-                registry: Arc::clone(&self.registry),
-                ids: Arc::clone(&ids),
-                epoch,
-            });
-            let name = threads::name_of("listen ", &listener.name);
-            for (bind, bound) in addresses {
-                let socket = bound.listen().map_err(|error| bind_error(bind, error))?;
-                let address = shown_address(bind, &socket);
-                let socket = Arc::new(socket);
-                let acceptor = Acceptor {
-                    context: Arc::clone(&context),
-                    listener: Arc::clone(&socket),
-                    process_gate: Arc::clone(&self.process_gate),
-                    listener_gate: listener_gate.clone(),
-                    capacity: Arc::clone(capacity),
-                    threads: self.threads.clone(),
-                    spare: acceptor::spare_descriptor(),
-                };
-                self.listeners.push(socket);
-                let acceptor = threads::spawn(name.as_str(), move || acceptor.run());
-                self.acceptors.push(acceptor.map_err(StartError::Thread)?);
-                self.log.send(Event::Listening { address });
-            }
-        }
+        let (timeouts, control) = (Arc::clone(&self.timeouts), Arc::clone(&self.control));
+        let reaper = threads::spawn("reaper", move || {
+            reaper::run(&timeouts, &control.registry, control.epoch, &stopped);
+        });
+        self.services.push(reaper.map_err(StartError::Thread)?);
+        let checker = Checker::new(
+            orders,
+            self.tools.threads.clone(),
+            self.log.clone(),
+            Arc::clone(&self.control.stats),
+            build::seed(),
+        )
+        .map_err(StartError::Socket)?;
+        let health = threads::spawn("health", move || checker.run());
+        self.services.push(health.map_err(StartError::Thread)?);
         Ok(())
     }
 
+    /// What others may look at, and how they ask for changes.
+    pub fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+
     /// Ends in order: no new sessions, those that run may end by themselves until the deadline, the
-    /// rest is aborted. A further message on `signals` cuts every wait short.
-    pub fn shut_down(mut self, signals: &Receiver<()>) -> Shutdown {
-        let timeout = self.shutdown.drain_timeout;
-        let delay = self.shutdown.pre_stop_delay;
-        let (sessions, _) = self.process_gate.occupancy();
+    /// rest is aborted. Before that nothing changes for so long as `delay`. A further message on `signals`
+    /// cuts every wait short.
+    fn shut_down(mut self, signals: &Receiver<()>, delay: Duration) -> Shutdown {
+        self.control.draining.raise();
+        // Whoever asks for a change from now on is told so.
+        self.requests = never();
+        let config = Arc::clone(&self.control.running.load().config);
+        let timeout = config.shutdown.drain_timeout;
+        let (sessions, _) = self.tools.process_gate.occupancy();
         self.log.send(Event::Draining {
             sessions,
             since: SystemTime::now(),
@@ -264,7 +240,7 @@ impl Server {
                 recv(deadline) -> _ => {}
             }
         }
-        let sessions = self.registry.abort_all();
+        let sessions = self.control.registry.abort_all();
         self.log.send(Event::Aborted {
             sessions,
             by_signal: forced,
@@ -273,7 +249,7 @@ impl Server {
             self.end();
         } else {
             // The process ends all the same, without joining what would block it.
-            let sessions = self.registry.len();
+            let sessions = self.control.registry.len();
             self.log.send(Event::Stuck { sessions });
         }
         if forced {
@@ -285,68 +261,40 @@ impl Server {
 
     /// Lets no new client in: closes the gates, ends the listeners and joins their threads.
     fn close(&mut self) {
-        self.process_gate.close();
-        for gate in &self.listener_gates {
-            gate.close();
-        }
-        for listener in &self.listeners {
-            listener::shut_down(listener);
-        }
-        join(self.acceptors.drain(..));
-        // Nobody else holds them now, unless another process does: they close.
-        self.listeners.clear();
+        self.tools.process_gate.close();
+        self.entrances.close();
     }
 
     /// Ends and joins what is left, when there are no sessions any more.
     fn end(self) {
+        for admin in self.admin.into_iter().chain(self.retired_admins) {
+            admin.join();
+        }
         drop(self.stop);
-        join(self.services);
-        self.threads.shut_down();
+        drop(self.orders);
+        for service in self.services {
+            // A panic in it was reported by the panic hook when it happened.
+            let _ = service.join();
+        }
+        self.tools.threads.shut_down();
         self.log.send(Event::Stopped);
     }
 }
 
-fn join(handles: impl IntoIterator<Item = JoinHandle<()>>) {
-    for handle in handles {
-        // A panic in it was reported by the panic hook when it happened.
-        let _ = handle.join();
-    }
-}
-
-/// A listener, and each of its addresses with the socket that has taken it.
-type BoundListener<'c> = (&'c config::Listener, Vec<(&'c config::Bind, Bound)>);
-
-/// Takes every address, so that one that can't be had is an error before anything is started.
-fn bind_all<'c>(
-    config: &'c Config,
-    inherited: &mut Inherited,
-) -> Result<Vec<BoundListener<'c>>, StartError> {
-    let mut listeners = Vec::new();
-    for listener in &config.listeners {
-        let mut addresses = Vec::new();
-        for bind in &listener.bind {
-            let bound = service::take(bind, inherited).map_or_else(
-                || Bound::new(bind.address, bind.dual_stack),
-                Bound::inherited,
-            );
-            addresses.push((bind, bound.map_err(|error| bind_error(bind, error))?));
-        }
-        listeners.push((listener, addresses));
-    }
-    Ok(listeners)
-}
-
-fn bind_error(bind: &config::Bind, error: io::Error) -> StartError {
-    StartError::Bind {
-        address: bind.text.clone(),
-        error,
-    }
-}
-
-/// The address as it was written, or the real one where the OS chose the port.
-fn shown_address(bind: &config::Bind, socket: &Listening) -> String {
-    match socket.local_addr() {
-        Ok(address) if bind.address.port() == 0 => address.to_string(),
-        _ => bind.text.clone(),
+/// What runs before anything does: generation 0, which has no listener and no pool.
+fn nothing_yet(source: &Source, config: &Config) -> Running {
+    let file = match source {
+        Source::File { path, .. } => Some(path.clone()),
+        Source::Arguments(_) => None,
+    };
+    Running {
+        generation: 0,
+        config: Arc::new(config.clone()),
+        file,
+        loaded_at: SystemTime::now(),
+        last_reload: None,
+        listeners: Vec::new(),
+        pools: Vec::new(),
+        leaving: Vec::new(),
     }
 }

@@ -1,27 +1,21 @@
-//! evener as a service: the sockets that it inherits and passes on, and what the service manager is told
-//! and when. Runs on the main thread, which does nothing else while evener serves.
+//! evener as a service, on the server's thread: what it waits for while it serves, the sockets that it
+//! inherits and passes on, and what the service manager is told and when.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 
+use super::admin::NextAdmin;
 use super::{Server, Shutdown};
 use crate::config;
+use crate::control::{Change, Request};
 use crate::events::Event;
 use crate::log::Log;
-use crate::net::listener;
 use crate::systemd::{Inherited, Manager};
 use crate::threads;
 use crate::upgrade::{self, Predecessor, Program};
-
-/// How long the listeners' threads may take to hand on whom they have accepted.
-const HAND_ON_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Between two looks whether they have.
-const HAND_ON_LOOK: Duration = Duration::from_millis(5);
 
 /// Who evener deals with while it serves, beside clients and backends.
 #[derive(Debug)]
@@ -40,9 +34,9 @@ pub struct Surroundings {
 type Outcome = Result<u32, String>;
 
 impl Server {
-    /// Serves until a signal to stop comes, or until a new evener has taken over; then shuts down.
-    /// Meanwhile it tells the service manager that evener serves, lives, and is about to stop.
-    pub fn serve(self, around: &Surroundings, predecessor: Option<Predecessor>) -> Shutdown {
+    /// Serves, and makes the changes that are asked for, until a signal to stop comes or a new evener has
+    /// taken over; then shuts down. Meanwhile it tells the service manager how evener is.
+    pub fn run(mut self, around: &Surroundings, predecessor: Option<Predecessor>) -> Shutdown {
         match predecessor.map(Predecessor::relieve) {
             // The predecessor is the one that the manager listens to, and tells it of us.
             Some(Ok(())) => {}
@@ -53,10 +47,16 @@ impl Server {
         let (sender, outcomes) = bounded(1);
         let mut was_alive = true;
         let mut is_upgrading = false;
-        loop {
+        while !self.signalled {
+            let wake = self.see_off().map_or_else(never, crossbeam_channel::at);
             select! {
-                // The sender lives in the signal handler, so this is a signal.
-                recv(around.signals) -> _ => return self.stop(around),
+                recv(around.signals) -> _ => break,
+                recv(self.requests) -> request => {
+                    // The control, which this server owns too, holds the other end.
+                    let Ok(request) = request else { break };
+                    self.grant(request, around);
+                }
+                recv(wake) -> _ => {}
                 recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),
                 recv(around.upgrades) -> _ => if !is_upgrading {
                     is_upgrading = true;
@@ -69,30 +69,51 @@ impl Server {
                     Ok(pid) => return self.hand_over(around, pid),
                     Err(error) => {
                         is_upgrading = false;
-                        self.log.send(Event::UpgradeFailed { error });
+                        self.go_on(error);
                     }
                 },
             }
         }
+        self.stop(around)
+    }
+
+    /// Makes a change that is asked for, and answers. The manager waits for the end of a reload.
+    fn grant(&mut self, request: Request, around: &Surroundings) {
+        let is_reload = request.change == Change::Reload { dry_run: false };
+        if is_reload {
+            self.told(around.manager.reloading());
+        }
+        let answer = self.make(&request.change, &around.signals);
+        if is_reload {
+            self.told(around.manager.ready());
+        }
+        request.answer(answer);
     }
 
     fn stop(self, around: &Surroundings) -> Shutdown {
-        let longest = self.shutdown.drain_timeout;
-        let longest = longest.map(|drain| drain.saturating_add(self.shutdown.pre_stop_delay));
+        let config = self.control.running.load();
+        let (drain, delay) = {
+            let shutdown = &config.config.shutdown;
+            (shutdown.drain_timeout, shutdown.pre_stop_delay)
+        };
+        let longest = drain.map(|drain| drain.saturating_add(delay));
         self.told(around.manager.stopping(longest));
-        self.shut_down(&around.signals)
+        self.shut_down(&around.signals, delay)
     }
 
-    /// Starts another evener with our sockets, and a thread that waits for its word.
-    fn start_successor(&self, around: &Surroundings, outcomes: Sender<Outcome>) -> io::Result<()> {
+    /// Starts another evener with our sockets, and a thread that waits for its word. It needs the admin
+    /// address too, which two can't have: so for the time being nobody answers there.
+    fn start_successor(
+        &mut self,
+        around: &Surroundings,
+        outcomes: Sender<Outcome>,
+    ) -> io::Result<()> {
         let program = around.program.as_ref();
         let program = program.map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
-        let sockets: io::Result<_> = self
-            .listeners
-            .iter()
-            .map(|listener| listener.for_another_program())
-            .collect();
-        let successor = program.start(sockets?)?;
+        let sockets = self.entrances.for_another_program()?;
+        let admin = self.admin.take();
+        self.retire_admin(admin);
+        let successor = program.start(sockets)?;
         self.log.send(Event::UpgradeStarted {
             pid: successor.id(),
         });
@@ -106,23 +127,31 @@ impl Server {
         Ok(())
     }
 
+    /// Nobody has taken over: everything is as before, the admin address included.
+    fn go_on(&mut self, error: String) {
+        self.log.send(Event::UpgradeFailed { error });
+        if self.admin.is_some() {
+            return;
+        }
+        let running = self.control.running.load();
+        let opened = NextAdmin::prepare(&running.config, None, &self.log)
+            .and_then(|admin| self.start_admin(admin));
+        match opened {
+            Ok(change) => self.settle_admin(change),
+            Err(error) => self.log.send(Event::UpgradeFailed {
+                error: error.to_string(),
+            }),
+        }
+    }
+
     /// Leaves the listeners to process `pid` and drains. Whoever this process has accepted, it serves:
-    /// so the listeners' threads end first, and only then do the gates close.
-    fn hand_over(mut self, around: &Surroundings, pid: u32) -> Shutdown {
+    /// so the acceptors end first, and only then do the gates close.
+    fn hand_over(self, around: &Surroundings, pid: u32) -> Shutdown {
         self.told(around.manager.main_process(pid));
         self.log.send(Event::Upgraded { pid });
-        for listener in &self.listeners {
-            listener::shut_down(listener);
-        }
-        let begin = Instant::now();
-        while begin.elapsed() < HAND_ON_PATIENCE
-            && !self.acceptors.iter().all(|thread| thread.is_finished())
-        {
-            thread::sleep(HAND_ON_LOOK);
-        }
-        // It is for an outer balancer that has to look away; this address goes on being served.
-        self.shutdown.pre_stop_delay = Duration::ZERO;
-        self.shut_down(&around.signals)
+        self.entrances.leave();
+        // The delay is for an outer balancer that has to look away; this address goes on being served.
+        self.shut_down(&around.signals, Duration::ZERO)
     }
 
     /// Gives the manager a sign of life, if there is one; says whether there is.
@@ -142,10 +171,12 @@ impl Server {
     /// It does not prove that backends answer: that is what the health check is for, and no reason to
     /// restart evener.
     fn is_alive(&self) -> bool {
-        let mut needed = self.services.iter().chain(&self.acceptors);
-        let all_run = needed.all(|thread| !thread.is_finished());
-        let _ = (self.registry.len(), self.process_gate.occupancy());
-        all_run
+        let services = self.services.iter().all(|thread| !thread.is_finished());
+        let _ = (
+            self.control.registry.len(),
+            self.tools.process_gate.occupancy(),
+        );
+        services && self.entrances.all_run()
     }
 
     /// Reports a message that did not reach the service manager.

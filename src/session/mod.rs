@@ -1,4 +1,5 @@
-//! One session's life, top to bottom: lease a backend, connect, relay both ways, report.
+//! One session's life, top to bottom: learn whom it is for, lease a backend, connect, relay both ways,
+//! report.
 //!
 //! [`run`] is called on the session thread, which serves the opening exchange (`opening`) and then
 //! copies from the client to the backend. When the session lives on, the way back is copied by the
@@ -18,8 +19,11 @@
 //! | end | `recvfrom` (the FIN), `getpeername`, `shutdown`, `close` twice, `futex` (park) |
 //!
 //! Nothing else: no timers (the reaper has a clock for all), no `fcntl`, and the client's options are
-//! inherited from the listening socket.
+//! inherited from the listening socket. A PROXY header costs two `recvfrom` and a `prctl` where one is
+//! accepted (`ppoll` as well when it is not there yet), a `sendto` where one is sent, and before that a
+//! `getsockname` if none came in.
 
+mod admit;
 mod opening;
 mod report;
 mod way;
@@ -30,7 +34,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::{Timeouts, WhenDown};
+use crate::config::{AcceptProxy, Timeouts, WhenDown};
 use crate::events::{EndReason, Event, FailedAttempt};
 use crate::log::Log;
 use crate::net::abort;
@@ -39,10 +43,10 @@ use crate::net::end::{Ended, Peer};
 use crate::net::relay::Relay;
 use crate::net::splice::Pipes;
 use crate::net::wait;
-use crate::policy::idle::Watch;
-use crate::pool::{Lease, Pool};
-use crate::registry::{Live, Registry};
-use crate::sync::{Permit, Ticket};
+use crate::pool::{Counts, Lease, Pool};
+use crate::registry::{Listener, Live, Notes, Origin, Registry};
+use crate::stats::Stats;
+use crate::sync::{Counter, Permit, Ticket};
 use crate::threads::{self, Name, Running, Seat};
 use opening::Opening;
 use report::Report;
@@ -51,21 +55,28 @@ use way::{Way, client_failed, server_failed};
 /// Pause before another attempt when evener lacks a descriptor or memory.
 const RESOURCES_PAUSE: Duration = Duration::from_millis(50);
 
-/// What all sessions of one listener have in common. Read by all, changed by none.
+/// What the sessions of one listener have in common. Read by all, changed by none: a reload makes
+/// another one for those that come after it.
 #[derive(Debug)]
 pub struct Context {
-    /// Name of the listener.
-    pub listener: Arc<str>,
+    /// The listener.
+    pub listener: Arc<Listener>,
     /// The pool that serves it.
     pub pool: Arc<Pool>,
+    /// From whom a PROXY header is due, and how long it may take.
+    pub accept_proxy: Option<AcceptProxy>,
     /// How long each phase may last.
     pub timeouts: Timeouts,
+    /// Sessions of the process at once, by the config.
+    pub max_connections: Option<u32>,
     /// How relays copy, and the pipes that they may have.
     pub pipes: Pipes,
     /// Where the report goes.
     pub log: Log,
     /// All live sessions of the process.
-    pub registry: Arc<Registry<Watch>>,
+    pub registry: Arc<Registry>,
+    /// The counts of the process.
+    pub stats: Arc<Stats>,
     /// Numbers for the sessions of the process.
     pub ids: Arc<Ticket>,
     /// When the process started; the reaper counts from it.
@@ -77,14 +88,14 @@ pub struct Context {
 pub struct Arrival {
     /// The client's connection.
     pub client: TcpStream,
-    /// The client's address.
+    /// The address of the connection's other end: the client's, or that of a proxy before us.
     pub address: SocketAddr,
     /// When it was accepted.
     pub at: Instant,
     /// The thread for the way back.
     pub return_seat: Seat,
     /// Its places among the sessions of the process and of the listener.
-    pub permits: (Permit, Option<Permit>),
+    pub permits: (Permit, Permit),
 }
 
 /// Runs a session to its end.
@@ -98,24 +109,35 @@ pub fn run(context: &Context, arrival: Arrival) {
     } = arrival;
     // Locals are dropped last to first: the places are given back after all else is done.
     let _permits = permits;
-    let live = Arc::new(Live::new(context.ids.take() + 1, client));
-    let mut report = Report::new(context, &live, address, at);
-    let _listed = context
-        .registry
-        .enter(&live, Watch::new(context.epoch.elapsed()));
+    let origin = Origin {
+        id: context.ids.take() + 1,
+        address,
+        listener: Arc::clone(&context.listener),
+        pool: Arc::clone(&context.pool),
+        since: at.saturating_duration_since(context.epoch),
+    };
+    let live = Arc::new(Live::new(origin, client));
+    live.runs_on(threads::id());
+    let mut report = Report::new(context, &live, at);
+    let _listed = context.registry.enter(&live, Notes::new(live.origin.since));
     let _abort_on_panic = AbortOnPanic(&live);
 
-    let reason = match find_backend(context, &live, &mut report) {
-        Ok((lease, backend)) => {
-            let backend = live.attach(backend);
+    let found = admit::receive(context, &live, &mut report).and_then(|endpoints| {
+        let (lease, backend) = find_backend(context, &live, &mut report)?;
+        Ok((endpoints, lease, backend))
+    });
+    let reason = match found {
+        Ok((endpoints, lease, backend)) => {
+            let backend = live.attach(lease.backend(), backend);
             report.connected(&lease);
+            admit::announce(context, &live, backend, endpoints);
             let reason = relay_both_ways(context, &live, backend, return_seat, &lease);
             drop(lease);
             reason
         }
         Err(reason) => {
             drop(return_seat);
-            turn_away(&live.client.stream, context.pool.when_down, reason);
+            turn_away(&live.client.stream, context.pool.config.when_down, reason);
             reason
         }
     };
@@ -126,7 +148,7 @@ pub fn run(context: &Context, arrival: Arrival) {
 
 /// Leases and connects until one backend answers: at once on the next one when one fails, others
 /// first, and the same again only when every other has been tried. No byte of the client has been
-/// read yet, so nothing can be lost.
+/// read yet (a PROXY header is not the client's), so nothing can be lost.
 fn find_backend(
     context: &Context,
     live: &Live,
@@ -146,16 +168,20 @@ fn find_backend(
         };
         let backend = lease.backend();
         threads::set_name(&threads::name_of(
-            format_args!("c{}>", live.id),
+            format_args!("c{}>", live.origin.id),
             &backend.name,
         ));
+        let asked_at = Instant::now();
         let outcome = connect::connect(backend.address, context.timeouts.connect, client.as_fd());
         // Without a descriptor the backend was never asked, so that is no attempt.
         if !matches!(outcome, Err(ConnectError::Resources(_))) {
             report.attempts += 1;
         }
         let error = match outcome {
-            Ok(stream) => return Ok((lease, stream)),
+            Ok(stream) => {
+                backend.counts.connect_time.observe(asked_at.elapsed());
+                return Ok((lease, stream));
+            }
             Err(ConnectError::AskerLeft) => return Err(EndReason::ClientLeft),
             Err(ConnectError::Resources(_)) => {
                 // What is short comes back when a session ends; nothing of the backend is held meanwhile.
@@ -170,33 +196,35 @@ fn find_backend(
             }
             Err(error) => error,
         };
-        backend.connect_failures.increment();
+        failures(&backend.counts, &error).increment();
         let failure = FailedAttempt {
             backend: Arc::clone(&backend.name),
             address: backend.address,
             error: error.to_string(),
         };
         context.log.send(Event::ConnectFailed {
-            id: live.id,
+            id: live.origin.id,
             pool: Arc::clone(&context.pool.name),
             failure: failure.clone(),
         });
         report.failures.push(failure);
-        if report.attempts > context.pool.retries {
+        if report.attempts > context.pool.config.retries {
             return Err(connect_failed(&error));
         }
+        context.stats.retries.increment();
         tried.push(lease.index());
     }
 }
 
-/// What a client gets for which there is no backend.
+/// What a client gets that is not served.
 fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
-    if reason == EndReason::ClientLeft {
-        return;
-    }
-    match when_down {
-        WhenDown::Reset => abort::reset(client),
-        WhenDown::Close => abort::finish_unread(client),
+    match (reason, when_down) {
+        (EndReason::ClientLeft | EndReason::ClientLeftBeforeHeader, _) => {}
+        // No answer of any kind to who doesn't begin as it should: a FIN could pass for one.
+        (EndReason::BadProxyHeader | EndReason::ProxyHeaderTimeout, _) | (_, WhenDown::Reset) => {
+            abort::reset(client);
+        }
+        (_, WhenDown::Close) => abort::finish_unread(client),
     }
 }
 
@@ -209,7 +237,7 @@ fn relay_both_ways(
     return_seat: Seat,
     lease: &Lease,
 ) -> EndReason {
-    let name = || threads::name_of(format_args!("c{}<", live.id), &lease.backend().name);
+    let name = || threads::name_of(format_args!("c{}<", live.origin.id), &lease.backend().name);
     let pipes = &context.pipes;
     let mut there = Way::to_backend(live, backend);
     let mut back = Way::to_client(live, backend, Relay::default());
@@ -265,12 +293,22 @@ fn start_return(
     let (live, pipes) = (Arc::clone(live), pipes.clone());
     seat.start(move || {
         threads::set_name(&name);
+        live.returns_on(threads::id());
         let _abort_on_panic = AbortOnPanic(&live);
         match live.backend() {
             Some(backend) => Way::to_client(&live, backend, relay).run(&pipes),
             None => Ended::Finished,
         }
     })
+}
+
+/// Where a failed attempt is counted.
+fn failures<'a>(counts: &'a Counts, error: &ConnectError) -> &'a Counter {
+    match error {
+        ConnectError::Refused => &counts.refused,
+        ConnectError::TimedOut => &counts.timed_out,
+        _ => &counts.failed,
+    }
 }
 
 /// The reason of a session whose last attempt to connect failed so.

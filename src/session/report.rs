@@ -17,10 +17,12 @@ pub(super) struct Report<'a> {
     pub(super) failures: Vec<FailedAttempt>,
     /// Why it ended; overwritten by every end but a panic.
     pub(super) reason: EndReason,
+    /// More about why, in words.
+    pub(super) detail: Option<&'static str>,
+    /// When it was accepted.
+    pub(super) start: Instant,
     context: &'a Context,
     live: &'a Live,
-    client: SocketAddr,
-    start: Instant,
     /// Name and address.
     backend: Option<(Arc<str>, SocketAddr)>,
     connect: Option<Duration>,
@@ -28,20 +30,15 @@ pub(super) struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// Of a session that was accepted at `start`.
-    pub(super) fn new(
-        context: &'a Context,
-        live: &'a Live,
-        client: SocketAddr,
-        start: Instant,
-    ) -> Report<'a> {
+    pub(super) fn new(context: &'a Context, live: &'a Live, start: Instant) -> Report<'a> {
         Report {
             attempts: 0,
             failures: Vec::new(),
             reason: EndReason::Internal,
+            detail: None,
+            start,
             context,
             live,
-            client,
-            start,
             backend: None,
             connect: None,
         }
@@ -50,13 +47,13 @@ impl<'a> Report<'a> {
     /// Takes note of the backend that answered.
     pub(super) fn connected(&mut self, lease: &Lease) {
         let backend = lease.backend();
-        backend.total.increment();
+        backend.counts.connected.increment();
         self.backend = Some((Arc::clone(&backend.name), backend.address));
         self.connect = Some(self.start.elapsed());
         self.context.log.debug(|| Event::SessionStarted {
-            id: self.live.id,
-            listener: Arc::clone(&self.context.listener),
-            client: self.client,
+            id: self.live.origin.id,
+            listener: Arc::clone(&self.context.listener.name),
+            client: self.live.client_address(),
             backend: Arc::clone(&backend.name),
         });
     }
@@ -64,19 +61,23 @@ impl<'a> Report<'a> {
 
 impl Drop for Report<'_> {
     fn drop(&mut self) {
+        let duration = self.start.elapsed();
+        self.context.stats.closed(self.reason, duration);
         let record = SessionRecord {
-            id: self.live.id,
-            listener: Arc::clone(&self.context.listener),
+            id: self.live.origin.id,
+            listener: Arc::clone(&self.context.listener.name),
             pool: Arc::clone(&self.context.pool.name),
-            client: self.client,
+            client: self.live.client_address(),
+            via: self.live.via(),
             backend: self.backend.take(),
             bytes_in: self.live.bytes_in.get(),
             bytes_out: self.live.bytes_out.get(),
             connect: self.connect,
-            duration: self.start.elapsed(),
+            duration,
             attempts: self.attempts,
             failures: std::mem::take(&mut self.failures),
             reason: self.reason,
+            detail: self.detail,
         };
         self.context.log.send(Event::SessionEnded(Box::new(record)));
     }

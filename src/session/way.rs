@@ -134,14 +134,15 @@ mod tests {
     use super::*;
     use crate::net::connect::tests::pair;
     use crate::policy::bulk::Method;
+    use crate::registry::testing::{live, server};
     use std::io::Write;
 
     #[test]
     fn a_sink_that_lives_and_cannot_be_written_to_is_reset() {
         let (client, mut client_peer) = pair();
         let (backend, _backend_peer) = pair();
-        let live = Live::new(1, client);
-        let backend = live.attach(backend);
+        let live = live(1, client);
+        let backend = live.attach(&server(), backend);
         // Every write fails from here on, though the connection is there.
         backend.stream.shutdown(std::net::Shutdown::Write).unwrap();
         client_peer.write_all(b"on the way").unwrap();

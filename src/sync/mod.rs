@@ -14,12 +14,13 @@
 //! | atomic | who writes | who reads | ordering | why that is enough | model |
 //! | --- | --- | --- | --- | --- | --- |
 //! | [`Ticket`] | every pick, `fetch_add` | the same call | Relaxed | the number only chooses a slot; the slots come from a [`Published`] rotation, whose lock orders them | `ticket_is_unique` |
-//! | [`Counter`] | many threads, `fetch_add`; the log thread takes, `swap` | the log thread | Relaxed | a statistic: nothing is read because of it | `counter_loses_nothing` |
+//! | [`Counter`] (and the [`Histogram`] made of them) | many threads, `fetch_add`; the log thread takes, `swap` | the log thread; who answers for the metrics | Relaxed | a statistic: nothing is read because of it | `counter_loses_nothing` |
 //! | [`Active`] | claim: `compare_exchange` or `fetch_add`; end of a lease: `fetch_sub` | balancing policies | Relaxed | a load estimate; the claim's compare-exchange is atomic in any ordering, and the backend it belongs to never moves or dies under a lease (it is held by an `Arc`) | `active_claims_spread_a_burst` and two more |
 //! | [`Allowance`] | take: `compare_exchange`; giving back: `fetch_add` | the same calls | Acquire to take, Release to give back; partner: the other call | whoever takes a place that was given back opens its pipe after the one before has closed its own | `allowance_is_never_exceeded` |
 //! | [`Progress`] | one thread at a time, load + store; a hand-over by a [`Slot`] is between two | the reaper; the session thread at the end | Relaxed | a single writer can't lose an update; the reaper only compares it with its own last reading, and the join of the return thread orders the last read | `progress_of_one_writer_only_grows_and_loses_nothing` |
 //! | [`Cause`] | first of several, `compare_exchange` | the session thread at the end | Relaxed | the value is all there is to know; the join of the return thread orders the last read | `cause_is_the_first_that_was_given` |
 //! | [`Flag`] | either thread of a session, or the reaper, `swap`; for a listener, the server | the others of these; the listener's thread | Relaxed | no other memory is read because of it; where it is compared with the state of a socket, or read after a bell (an eventfd) was heard, the kernel's lock on that is the partner | `flag_is_raised_once`, `flag_looked_at_after_the_connection_tells_a_fin_from_a_reset` |
+//! | [`Setting`] | the thread that makes all changes, `store` | whoever acts on it | Relaxed | the value is all there is to know; a moment more of the old one is no harm | `setting_is_the_old_or_the_new_one` |
 //!
 //! No `SeqCst` anywhere: it would be needed where two threads each write one atomic and then read
 //! the *other's*, and no such pair exists here. Waiting is never built from these atomics: a thread
@@ -38,12 +39,14 @@
 mod allowance;
 mod gate;
 mod handover;
+mod histogram;
 mod parking;
 mod primitives;
 
 pub use allowance::{Allowance, Allowed};
 pub use gate::{Closed, Gate, Permit};
 pub use handover::Handover;
+pub use histogram::{Distribution, Histogram};
 pub use parking::{Slot, Woken};
 pub use primitives::{Condvar, Mutex, RwLock};
 
@@ -63,6 +66,11 @@ impl Ticket {
     /// The next number, from 0; wraps after 2^64.
     pub fn take(&self) -> u64 {
         self.0.fetch_add(1, Relaxed)
+    }
+
+    /// The number that the next call of [`Ticket::take`] would get: for whoever only looks.
+    pub fn next(&self) -> u64 {
+        self.0.load(Relaxed)
     }
 }
 
@@ -177,6 +185,23 @@ impl Flag {
     }
 }
 
+/// A small number that is chosen once and may be chosen anew. Written by the thread that makes all
+/// changes; read by many, often.
+#[derive(Debug, Default)]
+pub struct Setting(AtomicU8);
+
+impl Setting {
+    /// Chooses.
+    pub fn set(&self, value: u8) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// What was chosen last, as far as this thread can know.
+    pub fn get(&self) -> u8 {
+        self.0.load(Relaxed)
+    }
+}
+
 /// A value that is replaced as a whole, never changed in place: readers get a snapshot that stays
 /// what it was for as long as they hold it.
 ///
@@ -190,7 +215,12 @@ pub struct Published<T>(RwLock<Arc<T>>);
 impl<T> Published<T> {
     /// Starts with `value`.
     pub fn new(value: T) -> Published<T> {
-        Published(RwLock::new(Arc::new(value)))
+        Published::holding(Arc::new(value))
+    }
+
+    /// Starts with a value that others hold as well.
+    pub fn holding(value: Arc<T>) -> Published<T> {
+        Published(RwLock::new(value))
     }
 
     /// The value of this moment.
@@ -198,9 +228,20 @@ impl<T> Published<T> {
         Arc::clone(&self.0.read())
     }
 
+    /// Looks at the value of this moment, which can't be replaced meanwhile: for a look that is
+    /// short, blocks in nothing and takes this lock in no other way. It saves the reference count
+    /// of [`Published::load`], which all who load write to.
+    pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.0.read())
+    }
+
     /// Replaces the value for all who load from now on.
     pub fn store(&self, value: T) {
-        let value = Arc::new(value);
+        self.put(Arc::new(value));
+    }
+
+    /// As [`Published::store`], for a value that others hold as well.
+    pub fn put(&self, value: Arc<T>) {
         // The old value is dropped after the lock is released: freeing it may take long.
         let _old = std::mem::replace(&mut *self.0.write(), value);
     }

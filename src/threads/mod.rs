@@ -12,7 +12,7 @@
 
 mod named;
 
-pub use named::{Name, keep_going, name, name_of, set_name, spawn};
+pub use named::{Name, id, keep_going, name, name_of, set_name, spawn, spawn_with_stack};
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

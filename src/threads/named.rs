@@ -16,9 +16,22 @@ use super::STACK_BYTES;
 ///
 /// When the operating system refuses it.
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    spawn_with_stack(name, STACK_BYTES, work)
+}
+
+/// As [`spawn`], for work that needs more stack than copying bytes does.
+///
+/// # Errors
+///
+/// When the operating system refuses it.
+pub fn spawn_with_stack(
+    name: &str,
+    stack_bytes: usize,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
     thread::Builder::new()
         .name(name.to_owned())
-        .stack_size(STACK_BYTES)
+        .stack_size(stack_bytes)
         .spawn(work)
 }
 
@@ -107,6 +120,14 @@ pub fn name() -> String {
         Ok(name) => name.to_string_lossy().into_owned(),
         Err(_) => "unnamed".to_owned(),
     }
+}
+
+/// The kernel's number of the calling thread, as `ps -L` and `top -H` show it.
+pub fn id() -> u32 {
+    thread_local! {
+        static ID: u32 = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+    }
+    ID.with(|id| *id)
 }
 
 #[cfg(test)]

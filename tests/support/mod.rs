@@ -7,6 +7,7 @@
 //! - [`Dummy`] and [`config`] (`dummies.rs`): backends that greet, stop and come back, and a config of
 //!   one listener and one pool for them.
 //! - [`Load`] (`load.rs`): clients that come without pause and keep an account.
+//! - `admin.rs`: a client of the admin interface.
 //! - `sockets.rs`: clients, raw servers, resets, refused and silent addresses.
 //!
 //! A test file says `mod support;`, opens with what it shows, and lets the OS choose every port.
@@ -26,6 +27,7 @@
               says the same for itself"
 )]
 
+mod admin;
 mod dummies;
 mod invariants;
 mod load;
@@ -34,13 +36,14 @@ mod sockets;
 
 use std::time::{Duration, Instant};
 
+pub use admin::{Admin, Answer};
 pub use dummies::{Dummy, addresses, config, dummies, who_serves};
 pub use invariants::Baseline;
 pub use load::{Account, Load};
 pub use process::{Evener, Finished, Process, TempDir, run};
 pub use sockets::{
-    BlackHole, End, RefusingPort, Server, connect, fate, http_get, is_reset, is_silent_for,
-    read_some, read_to_end_with_deadline, read_until_end, reset, try_connect,
+    BlackHole, End, RefusingPort, Server, connect, fate, http_get, is_live, is_reset,
+    is_silent_for, read_some, read_to_end_with_deadline, read_until_end, reset, try_connect,
 };
 
 /// Longest wait for anything that should simply happen.

@@ -138,7 +138,7 @@ fn completed(config_yaml: &str) -> String {
 /// The address that `text` begins with; `:8080` is that port on every interface.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let end = text
-        .find(|c: char| c.is_whitespace() || "\",;".contains(c))
+        .find(|c: char| c.is_whitespace() || "\",;/".contains(c))
         .unwrap_or(text.len());
     let word = &text[..end];
     let mut address: SocketAddr = match word.strip_prefix(':') {

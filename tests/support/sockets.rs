@@ -79,6 +79,18 @@ pub enum End {
     Open,
 }
 
+/// Bytes in both directions, through the session.
+#[track_caller]
+pub fn is_live(client: &mut TcpStream, backend: &mut TcpStream) {
+    let mut seen = [0; 4];
+    client.write_all(b"ping").unwrap();
+    backend.read_exact(&mut seen).unwrap();
+    assert_eq!(&seen, b"ping");
+    backend.write_all(b"pong").unwrap();
+    client.read_exact(&mut seen).unwrap();
+    assert_eq!(&seen, b"pong");
+}
+
 /// Everything that arrives, and how it ended, within [`DEADLINE`].
 #[track_caller]
 pub fn read_until_end(stream: &TcpStream) -> (Vec<u8>, End) {

@@ -1,8 +1,9 @@
 //! Command lines, and what they are read to.
 
-use super::super::Config;
 use super::super::cli::{Command, Source, UsageError, help, parse};
+use super::super::{AdminAddress, AdminBind, AdminOption, Ask, Config, What};
 use crate::policy::balance;
+use crate::policy::health::AdminState;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -62,9 +63,9 @@ fn listeners_policy_and_backends() {
 #[test]
 fn commands() {
     let file = PathBuf::from("a.yaml");
-    let run = |print_config| Command::Run { source: Source::File(file.clone()), print_config };
-    assert_eq!(read("-c a.yaml").unwrap(), run(false));
-    assert_eq!(read("--config=a.yaml --print-config --admin=off").unwrap(), run(true));
+    let run = |admin, print_config| Command::Run { source: Source::File { path: file.clone(), admin }, print_config };
+    assert_eq!(read("-c a.yaml").unwrap(), run(None, false));
+    assert_eq!(read("--config=a.yaml --print-config --admin=off").unwrap(), run(Some(AdminOption::Off), true));
     assert_eq!(read("check a.yaml").unwrap(), Command::Check { file: file.clone() });
     assert_eq!(read("check demo").unwrap(), Command::Check { file: PathBuf::from("demo") });
     assert_eq!(read("--help").unwrap(), Command::Help);
@@ -72,6 +73,74 @@ fn commands() {
     assert_eq!(read("-V").unwrap(), Command::Version);
     let demo = config("demo -l :9000 -b least_connections");
     assert_eq!((demo.listeners[0].name.as_str(), demo.pools[0].balance.name), (":9000", "least_connections"));
+}
+
+#[rustfmt::skip] // A table is read by the row.
+#[test]
+fn questions_and_orders() {
+    let ask = |line: &str| match read(line).unwrap_or_else(|error| panic!("{error}")) {
+        Command::Ask(ask) => ask,
+        other => panic!("{other:?}"),
+    };
+    let what = |line: &str| ask(line).what;
+    let state = |state| What::State { backend: "web/a".into(), state };
+    assert_eq!(what("status"), What::Status);
+    assert_eq!(what("top"), What::Top);
+    assert_eq!(what("connections --json"), What::Connections);
+    assert_eq!(what("explain web"), What::Explain { pool: "web".into(), client: None });
+    assert_eq!(
+        what("explain --client=192.0.2.7 web"),
+        What::Explain { pool: "web".into(), client: Some([192, 0, 2, 7].into()) }
+    );
+    assert_eq!(what("drain web/a"), state(AdminState::Drain));
+    assert_eq!(what("ready web/a"), state(AdminState::Ready));
+    assert_eq!(what("maintain web/a"), state(AdminState::Maintenance));
+    assert_eq!(what("weight web/a 0"), What::Weight { backend: "web/a".into(), weight: 0 });
+    assert_eq!(what("kill 12"), What::Kill { id: 12 });
+    assert_eq!(what("reload"), What::Reload { dry_run: false });
+    assert_eq!(what("reload --dry-run"), What::Reload { dry_run: true });
+    let Ask { address, token_file, json, .. } = ask("status");
+    assert_eq!((address.to_string().as_str(), token_file, json), ("127.0.0.1:9900", None, false));
+    let before = ask("--admin unix:/run/e.sock status --json --token-file t");
+    assert_eq!(before.address, AdminAddress::Unix("/run/e.sock".into()));
+    assert_eq!((before.token_file, before.json), (Some("t".into()), true));
+    assert_eq!(ask("status --admin :9901").address.to_string(), "127.0.0.1:9901");
+    assert_eq!(ask("status --admin lb1:9901").address.to_string(), "lb1:9901");
+    assert_eq!(read("reload -h").unwrap(), Command::Help);
+}
+
+#[test]
+fn the_admin_address_of_the_command_line_goes_before_the_file() {
+    assert!(config("--admin off").admin.is_none());
+    assert!(!config("").admin.unwrap().configured, "the default");
+    let admin = config("--admin unix:/run/evener.sock").admin.unwrap();
+    assert_eq!(admin.bind, AdminBind::Unix("/run/evener.sock".into()));
+    assert!(admin.configured);
+
+    let path = std::env::temp_dir().join(format!("evener-admin-{}.yaml", std::process::id()));
+    let text = "listeners: [{ bind: ':8080' }]\npools: [{ backends: [a:1] }]\n\
+                admin: { bind: '127.0.0.1:1', token_file: t }";
+    std::fs::write(&path, text).unwrap();
+    let load = |option: &str| match read(&format!("-c {} {option}", path.display())).unwrap() {
+        Command::Run { source, .. } => source.load(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        load("").unwrap().admin.unwrap().bind.to_string(),
+        "127.0.0.1:1"
+    );
+    assert!(load("--admin off").unwrap().admin.is_none());
+    let admin = load("--admin 0.0.0.0:2").unwrap().admin.unwrap();
+    assert_eq!(
+        (admin.bind.to_string(), admin.token_file),
+        ("0.0.0.0:2".into(), Some("t".into()))
+    );
+    let errors = load("--admin :8080").unwrap_err();
+    assert!(
+        errors[0].to_string().contains("listener `:8080` has it"),
+        "{errors:?}"
+    );
+    std::fs::remove_file(path).unwrap();
 }
 
 #[rustfmt::skip] // A table is read by the row.
@@ -91,12 +160,27 @@ fn bad_command_lines_say_what_would_be_right() {
         ("-c a a:1", "--config and backends can't be given together", "the file says everything"),
         ("-c a -l :1", "--config and --listen can't be given together", "leave out --config"),
         ("-c a -b first", "--config and --balance can't be given together", "leave out --config"),
-        ("--admin 127.0.0.1:9900", "`--admin` is not implemented in evener", "`--admin off`"),
+        ("--admin :9900", "admin bind `:9900` lets other machines in without a token", "127.0.0.1"),
+        ("--admin 9900", "--admin `9900` is only a port", "\":9900\"; or `off`"),
+        ("--admin off --admin off", "--admin is given twice", "once"),
+        ("-l :9900 --admin [::1]:9900", "admin bind `[::1]:9900` is taken: listener `:9900` has it", "of its own"),
         ("dmeo", "`dmeo` is neither a command nor a backend", "did you mean `demo`?"),
         ("statsu", "`statsu` is neither a command nor a backend", "did you mean `status`?"),
         ("help", "`help` is neither", "did you mean `--help`?"),
-        ("status", "`status` is not implemented in evener", ""),
-        ("reload --now", "`reload` is not implemented in evener", ""),
+        ("status web", "`status` does not take that many words", "`evener status`"),
+        ("explain", "`explain` needs more", "`evener explain POOL [--client IP]`"),
+        ("drain a b", "`drain` does not take that many words", "`evener drain POOL/BACKEND`"),
+        ("drain a --client ::1", "`drain` has no option `--client`", ""),
+        ("explain web --client web", "--client `web` is no IP address", "192.0.2.7"),
+        ("weight a 1000", "weight `1000` is out of range", "0 to 256"),
+        ("kill c12", "`c12` is no connection", "`evener connections`"),
+        ("reload --dry-rum", "`reload` has no option `--dry-rum`", "did you mean `--dry-run`?"),
+        ("top --json", "`top` has no --json", "status --json"),
+        ("status --admin 9900", "--admin `9900` is only a port", "127.0.0.1:9900"),
+        ("status --admin off", "--admin `off` has no port", ""),
+        ("status --admin unix:a", "--admin `a` is no absolute path", "unix:/run"),
+        ("-l :80 status", "`status` asks a running evener", "`evener status`"),
+        ("a:1 status", "backend `status` has no port", ""),
         ("db.internal", "backend `db.internal` has no port", "db.internal:8000"),
         (":8000", "backend `:8000` has no host", "127.0.0.1:8000"),
         ("a:1=x", "weight `x` is not a whole number", "0 to 256"),
@@ -110,6 +194,7 @@ fn bad_command_lines_say_what_would_be_right() {
         ("check", "`check` needs a file", "evener check FILE"),
         ("check a b", "FILE of `check` is given twice", ""),
         ("check a -c b", "`check` takes a file and no options", ""),
+        ("check a --admin off", "`check` takes a file and no options", ""),
         ("--print-config=yes", "", ""),
     ] {
         let shown = match read(line) {

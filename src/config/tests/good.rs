@@ -3,6 +3,7 @@
 use super::super::{BackendAddress, Config, LogFormat, LogLevel, Performance, Scheduler, WhenDown};
 use crate::policy::bulk::Method;
 use crate::policy::health::AdminState;
+use crate::policy::proxy_protocol::Version;
 use std::time::Duration;
 
 fn load(text: &str) -> Config {
@@ -22,19 +23,20 @@ listeners:
     max_connections_per_ip: off
     connection_rate_per_ip: off
     access: off
-    accept_proxy_protocol: off
+    accept_proxy_protocol: { from: [10.0.0.0/8, 192.0.2.7, "2001:db8::/32"], timeout: 1500ms }
     routes: off
   - name: both
     bind: [":9090", "[::1]:9091"]
     pool: web
     max_connections: "off"
+    accept_proxy_protocol: off
 pools:
   - name: web
     balance: least_connections
     retries: 1
     when_down: close
     on_down: keep
-    send_proxy_protocol: off
+    send_proxy_protocol: v2
     slow_start: off
     panic_threshold: 0%
     hedge_after: off
@@ -48,7 +50,7 @@ pools:
       - 127.0.0.1:8003
 timeouts: { connect: 2s, idle: off, half_close: 'off', queue: off, max_lifetime: off }
 shutdown: { pre_stop_delay: 5s, drain_timeout: off }
-admin: off
+admin: { bind: 'unix:/run/evener/admin.sock', token_file: /etc/evener/token }
 log: { format: json, level: debug, connections: false, progress_interval: off }
 limits: { max_connections: 20000 }
 performance: { relay: copy, scheduler: inherit }
@@ -85,6 +87,7 @@ fn the_smallest_config_gets_every_default() {
     assert_eq!(config.timeouts.idle, Some(Duration::from_secs(600)));
     assert_eq!(config.shutdown.drain_timeout, Some(Duration::from_secs(25)));
     assert_eq!(config.limits.max_connections, None);
+    assert_eq!(config.admin, Some(super::super::defaults::admin()));
     assert_eq!(config.performance, Performance::default());
     assert!(config.warnings().is_empty());
 }
@@ -96,7 +99,19 @@ fn every_key_is_read() {
     let both = &config.listeners[1];
     assert_eq!((both.bind.len(), both.max_connections), (2, None));
     assert!(both.bind[0].dual_stack && !both.bind[1].dual_stack);
+    let admin = config.admin.as_ref().unwrap();
+    assert_eq!(admin.bind.to_string(), "unix:/run/evener/admin.sock");
+    assert_eq!(
+        admin.token_file.as_deref(),
+        Some(std::path::Path::new("/etc/evener/token"))
+    );
+    let accept = config.listeners[0].accept_proxy_protocol.as_ref().unwrap();
+    let from: Vec<String> = accept.from.iter().map(ToString::to_string).collect();
+    assert_eq!(from, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]);
+    assert_eq!(accept.timeout, Duration::from_millis(1500));
+    assert_eq!(both.accept_proxy_protocol, None);
     let pool = &config.pools[0];
+    assert_eq!(pool.send_proxy_protocol, Some(Version::V2));
     assert_eq!(
         (pool.balance.name, pool.retries, pool.when_down),
         ("least_connections", 1, WhenDown::Close)
@@ -232,6 +247,24 @@ pools:
     assert!(
         warnings[1].contains("no listener uses pool `b`"),
         "{warnings:?}"
+    );
+}
+
+#[test]
+fn believing_everybody_is_a_warning_for_each_family() {
+    let accepting = |from: &str| {
+        load(&format!(
+            "listeners: [{{ name: in, bind: ':1', accept_proxy_protocol: {{ from: [{from}] }} }}]\n\
+             pools: [{{ backends: ['10.0.0.1:80'] }}]\n"
+        ))
+        .warnings()
+    };
+    assert_eq!(accepting("10.0.0.0/8, 0.0.0.0/1"), [""; 0]);
+    assert_eq!(
+        accepting("0.0.0.0/0, 10.0.0.0/8, \"::/0\""),
+        ["0.0.0.0/0", "::/0"].map(|network| format!(
+            "listener `in`: accept_proxy_protocol from {network} lets every client claim any address"
+        ))
     );
 }
 

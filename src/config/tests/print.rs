@@ -8,6 +8,7 @@ use crate::policy::health::AdminState;
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use std::path::PathBuf;
 
 fn name() -> impl Strategy<Value = String> {
     // Anything that the reader allows: every character but control characters.
@@ -33,10 +34,27 @@ fn connections() -> impl Strategy<Value = Option<u32>> {
     option::of(CONNECTIONS_RANGE)
 }
 
+fn accept_proxy() -> impl Strategy<Value = Option<AcceptProxy>> {
+    let network = prop_oneof![
+        (any::<[u8; 4]>(), 0..=32_u8).prop_map(|(ip, prefix)| (ip.into(), prefix)),
+        (any::<[u8; 16]>(), 0..=128_u8).prop_map(|(ip, prefix)| (ip.into(), prefix)),
+    ];
+    let network = network.prop_map(|(ip, prefix): (std::net::IpAddr, u8)| {
+        ipnet::IpNet::new(ip, prefix).unwrap().trunc()
+    });
+    let accept = (vec(network, 1..4), time(1));
+    option::of(accept.prop_map(|(from, timeout)| AcceptProxy { from, timeout }))
+}
+
 fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
     let hosts = prop::sample::select(vec![":", "0.0.0.0:", "[::1]:", "127.0.0.1:"]);
     let rows = vec(
-        (vec(hosts, 1..3), prop::sample::select(pools), connections()),
+        (
+            vec(hosts, 1..3),
+            prop::sample::select(pools),
+            connections(),
+            accept_proxy(),
+        ),
         4,
     );
     (btree_set(name(), 1..4), rows).prop_map(|(names, rows)| {
@@ -46,13 +64,16 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
             address::bind(&format!("{host}{port}")).unwrap()
         };
         let mut listeners = Vec::new();
-        for (name, (hosts, pool, max_connections)) in names.into_iter().zip(rows) {
+        for (name, (hosts, pool, max_connections, accept_proxy_protocol)) in
+            names.into_iter().zip(rows)
+        {
             let bind = hosts.into_iter().map(&mut bind).collect();
             listeners.push(Listener {
                 name,
                 bind,
                 pool,
                 max_connections,
+                accept_proxy_protocol,
             });
         }
         listeners
@@ -118,23 +139,41 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
         prop::sample::select(policies),
         RETRIES_RANGE,
         when_down,
+        option::of(prop::sample::select(Version::ALL.to_vec())),
         option::of(health_check()),
         backends(),
     );
     (btree_set(name(), 1..4), vec(pool, 4)).prop_map(|(names, rows)| {
-        let pool = |(name, (balance, retries, when_down, health_check, backends))| {
-            let balance = balance::by_name(balance).unwrap();
-            Pool {
-                name,
-                balance,
-                retries,
-                when_down,
-                health_check,
-                backends,
-            }
-        };
+        let pool =
+            |(name, (balance, retries, when_down, send_proxy_protocol, health_check, backends))| {
+                let balance = balance::by_name(balance).unwrap();
+                Pool {
+                    name,
+                    balance,
+                    retries,
+                    when_down,
+                    send_proxy_protocol,
+                    health_check,
+                    backends,
+                }
+            };
         names.into_iter().zip(rows).map(pool).collect()
     })
+}
+
+fn admin() -> impl Strategy<Value = Option<Admin>> {
+    let binds = prop::sample::select(vec!["127.0.0.1:9900", "[::1]:0", "unix:/run/e v/\"ö.sock"]);
+    let token_file = || option::of(name().prop_filter("not off", |name| name != "off"));
+    let asked_for = (binds, token_file()).prop_map(|(bind, token_file)| Admin {
+        bind: super::super::admin::bind(bind).unwrap(),
+        configured: true,
+        token_file: token_file.map(PathBuf::from),
+    });
+    let default = token_file().prop_map(|token_file| Admin {
+        token_file: token_file.map(PathBuf::from),
+        ..super::super::defaults::admin()
+    });
+    option::of(prop_oneof![asked_for, default])
 }
 
 fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits, Performance)> {
@@ -168,12 +207,13 @@ fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits, Perform
 fn config() -> impl Strategy<Value = Config> {
     pools().prop_flat_map(|pools| {
         let names = pools.iter().map(|pool| pool.name.clone()).collect();
-        (listeners(names), Just(pools), settings()).prop_map(
-            |(listeners, pools, (timeouts, shutdown, log, limits, performance))| Config {
+        (listeners(names), Just(pools), settings(), admin()).prop_map(
+            |(listeners, pools, (timeouts, shutdown, log, limits, performance), admin)| Config {
                 listeners,
                 pools,
                 timeouts,
                 shutdown,
+                admin,
                 log,
                 limits,
                 performance,
@@ -208,11 +248,13 @@ listeners:
     bind: \":8080\"
     pool: default
     max_connections: off
+    accept_proxy_protocol: off
 pools:
   - name: default
     balance: round_robin
     retries: 2
     when_down: reset
+    send_proxy_protocol: off
     health_check:
       type: tcp
       interval: 2s
@@ -230,6 +272,9 @@ timeouts:
 shutdown:
   pre_stop_delay: 0s
   drain_timeout: 25s
+admin:
+  # bind: \"127.0.0.1:9900\"  (the default: if it is taken, evener runs without)
+  token_file: off
 log:
   format: text
   level: info

@@ -7,6 +7,7 @@ pub static POLICY: Policy = Policy {
     name: "first",
     summary: "the first backend of the pool that can serve",
     pick,
+    standing,
 };
 
 fn pick(choice: &Choice<'_>) -> Option<Pick> {
@@ -15,6 +16,14 @@ fn pick(choice: &Choice<'_>) -> Option<Pick> {
         .find(|member| choice.is_untried(member.backend))
         .copied()
         .map(Pick::blind)
+}
+
+fn standing(choice: &Choice<'_>) -> Vec<String> {
+    let tell = |place| match place {
+        0 => "the first that can serve".to_owned(),
+        n => format!("comes after {n} that can serve"),
+    };
+    (0..choice.rotation.len()).map(tell).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! It looks at every backend for every session. That is exact and costs O(members); where that is
 //! too much, `power_of_two` comes close in O(1).
 
-use super::load::Load;
+use super::load::{self, Load};
 use super::{Choice, Pick, Policy};
 
 /// Fewest sessions for the weight.
@@ -11,6 +11,7 @@ pub static POLICY: Policy = Policy {
     name: "least_connections",
     summary: "the backend with the fewest sessions for its weight",
     pick,
+    standing: load::standing,
 };
 
 fn pick(choice: &Choice<'_>) -> Option<Pick> {

@@ -39,6 +39,17 @@ impl Load {
     }
 }
 
+/// How busy each member is.
+pub(super) fn standing(choice: &Choice<'_>) -> Vec<String> {
+    let tell = |member: &Member| {
+        let sessions = (choice.active)(member.backend);
+        let each = f64::from(sessions) / f64::from(member.weight);
+        let weight = member.weight;
+        format!("sessions: {sessions} for weight {weight}, which is {each:.2}")
+    };
+    choice.rotation.members().iter().map(tell).collect()
+}
+
 impl From<Load> for Pick {
     fn from(load: Load) -> Pick {
         Pick {

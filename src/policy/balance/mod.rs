@@ -52,6 +52,9 @@ pub struct Policy {
     /// Picks a backend: always a member of the rotation, never one already tried, and `None` only
     /// when there is no such backend.
     pub pick: fn(&Choice<'_>) -> Option<Pick>,
+    /// Says of each member of the rotation, in its order, how it stands for this first try, in half a
+    /// sentence: for `evener explain`.
+    pub standing: fn(&Choice<'_>) -> Vec<String>,
 }
 
 /// Everything that a policy may look at to pick a backend.
@@ -167,6 +170,17 @@ mod tests {
         let scene = Scene::new(&[3, 1, 2]);
         let picks = |name| by_name(name).map(|policy| scene.picks(policy, 12));
         assert_eq!(picks("weighted_round_robin"), picks("round_robin"));
+    }
+
+    /// Whoever asks how the members stand hears of each of them, and something of each.
+    #[test]
+    fn every_policy_tells_how_each_member_stands() {
+        let scene = Scene::with_down(&[3, 1, 2, 1], &[1]).active(&[2, 0, 4, 0]);
+        for policy in POLICIES {
+            let told = scene.standing(policy, 5);
+            assert_eq!(told.len(), 3, "{policy:?}");
+            assert!(told.iter().all(|text| !text.is_empty()), "{told:?}");
+        }
     }
 
     proptest! {

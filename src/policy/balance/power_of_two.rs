@@ -6,29 +6,47 @@
 //! not all run to the same idle one, as with `least_connections`. HAProxy has it as `random(2)`,
 //! Envoy as `LEAST_REQUEST`.
 
-use super::load::Load;
+use super::load::{self, Load};
 use super::random::draw;
-use super::{Choice, Pick, Policy};
+use super::{Choice, Member, Pick, Policy};
 
 /// Less busy of two.
 pub static POLICY: Policy = Policy {
     name: "power_of_two",
     summary: "the less busy of two drawn at random",
     pick,
+    standing,
 };
 
 fn pick(choice: &Choice<'_>) -> Option<Pick> {
-    // A draw is decided by the highest bits, so turning the word makes its halves two draws.
-    let one = draw(choice, choice.random, |_| true)?;
-    let other = draw(choice, choice.random.rotate_left(32), |backend| {
-        backend != one.backend
-    });
-    [Some(one), other]
-        .into_iter()
-        .flatten()
+    drawn(choice)
         .map(|member| Load::of(member, choice))
         .reduce(Load::lesser)
         .map(Pick::from)
+}
+
+/// The two that are compared, or the one that there is.
+fn drawn(choice: &Choice<'_>) -> impl Iterator<Item = Member> {
+    let one = draw(choice, choice.random, |_| true);
+    // A draw is decided by the highest bits, so turning the word makes its halves two draws.
+    let other = draw(choice, choice.random.rotate_left(32), |backend| {
+        one.is_some_and(|one| backend != one.backend)
+    });
+    one.into_iter().chain(other)
+}
+
+fn standing(choice: &Choice<'_>) -> Vec<String> {
+    let drawn: Vec<usize> = drawn(choice).map(|member| member.backend).collect();
+    let members = choice.rotation.members().iter();
+    load::standing(choice)
+        .into_iter()
+        .zip(members)
+        .map(|(load, member)| {
+            let is_drawn = drawn.contains(&member.backend);
+            let prefix = if is_drawn { "drawn" } else { "not drawn" };
+            format!("{prefix}; {load}")
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub static POLICY: Policy = Policy {
     name: "random",
     summary: "any backend, as likely as its weight says",
     pick,
+    standing,
 };
 
 /// How often [`draw`] draws before it walks the cycle instead. Four draws miss one time in 16 if
@@ -17,6 +18,16 @@ const DRAWS_MAX: u32 = 4;
 
 fn pick(choice: &Choice<'_>) -> Option<Pick> {
     draw(choice, choice.random, |_| true).map(Pick::blind)
+}
+
+fn standing(choice: &Choice<'_>) -> Vec<String> {
+    let members = choice.rotation.members();
+    let total: u64 = members.iter().map(|member| u64::from(member.weight)).sum();
+    let tell = |weight: u32| {
+        let percent = 100.0 * f64::from(weight) / total as f64;
+        format!("drawn with a chance of {percent:.1} %")
+    };
+    members.iter().map(|member| tell(member.weight)).collect()
 }
 
 /// A uniformly random slot among those whose backend is untried and `wanted`; `bits` decide.

@@ -13,6 +13,7 @@ pub static POLICY: Policy = Policy {
     name: "round_robin",
     summary: "the backends take turns, by weight",
     pick,
+    standing,
 };
 
 /// The same policy under its full name.
@@ -20,6 +21,7 @@ pub static WEIGHTED: Policy = Policy {
     name: "weighted_round_robin",
     summary: "another name for round_robin",
     pick,
+    standing,
 };
 
 fn pick(choice: &Choice<'_>) -> Option<Pick> {
@@ -45,6 +47,23 @@ fn pick(choice: &Choice<'_>) -> Option<Pick> {
 fn slot_of(choice: &Choice<'_>, last: usize) -> usize {
     let mut cycle = choice.rotation.cycle_from(0);
     cycle.position(|member| member.backend == last).unwrap_or(0)
+}
+
+fn standing(choice: &Choice<'_>) -> Vec<String> {
+    let slots = choice.rotation.slots();
+    let start = choice.ticket.checked_rem(slots.len() as u64).unwrap_or(0);
+    let (before, after) = slots.split_at(start as usize);
+    let mut distances = vec![None; choice.rotation.len()];
+    for (distance, &member) in after.iter().chain(before).enumerate() {
+        distances[member].get_or_insert(distance);
+    }
+    let tell = |distance| match distance {
+        Some(0) => "it is its turn".to_owned(),
+        Some(n) => format!("its turn comes after {n} others"),
+        // More backends than slots: see the limit on the cycle.
+        None => "its turn is not in this cycle".to_owned(),
+    };
+    distances.into_iter().map(tell).collect()
 }
 
 #[cfg(test)]

@@ -44,13 +44,26 @@ impl Scene {
     }
 
     pub(super) fn pick(&self, policy: &Policy, ticket: u64, random: u64) -> Option<Pick> {
-        (policy.pick)(&Choice {
+        (policy.pick)(&self.choice(&|backend| self.active[backend], ticket, random))
+    }
+
+    pub(super) fn standing(&self, policy: &Policy, ticket: u64) -> Vec<String> {
+        (policy.standing)(&self.choice(&|backend| self.active[backend], ticket, 42))
+    }
+
+    fn choice<'a>(
+        &'a self,
+        active: &'a dyn Fn(usize) -> u32,
+        ticket: u64,
+        random: u64,
+    ) -> Choice<'a> {
+        Choice {
             rotation: &self.rotation,
-            active: &|backend| self.active[backend],
+            active,
             tried: &self.tried,
             ticket,
             random,
-        })
+        }
     }
 
     /// What the tickets 0, 1, … `picks` - 1 pick, with the bits of a fixed SplitMix64 sequence.

@@ -1,0 +1,72 @@
+//! `/api/v1/explain`: which backend of a pool the next client would get, and why not the others.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::time;
+use crate::policy::health::{AdminState, Health};
+use crate::pool::{Backend, Pool};
+
+/// Of each backend, how it stands now. The answer is of one moment: by the time somebody reads it,
+/// another client may have taken the turn.
+pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
+    let policy = pool.config.balance;
+    let (next, standing) = pool.peek(|choice| {
+        let members = choice
+            .rotation
+            .members()
+            .iter()
+            .map(|member| member.backend);
+        let standing = members.zip((policy.standing)(choice));
+        let next = (policy.pick)(choice).map(|pick| pick.backend);
+        (next, standing.collect::<HashMap<usize, String>>())
+    });
+    let backends: Vec<Value> = pool
+        .backends
+        .iter()
+        .enumerate()
+        .map(|(index, backend)| {
+            let standing = standing.get(&index);
+            json!({
+                "name": &*backend.name,
+                "address": backend.address.to_string(),
+                "chosen": next == Some(index),
+                "can_serve": standing.is_some(),
+                "why": standing.map_or_else(|| obstacle(backend), String::clone),
+            })
+        })
+        .collect();
+    let next = next.and_then(|index| pool.backends.get(index));
+    json!({
+        "pool": &*pool.name,
+        "balance": policy.name,
+        "client": client.map(|client| client.to_string()),
+        "next": next.map(|backend| &*backend.name),
+        "how": policy.summary,
+        "backends": backends,
+    })
+}
+
+/// Why a backend can't take a session.
+fn obstacle(backend: &Backend) -> String {
+    let (intent, condition) = (backend.intent(), backend.condition());
+    let wish = intent.current();
+    let by = match intent.is_overridden() {
+        true => "asked for at run time",
+        false => "by the config",
+    };
+    if wish.state != AdminState::Ready {
+        return format!("its state is {}, {by}", wish.state.word());
+    }
+    if wish.weight == 0 {
+        return format!("its weight is 0, {by}");
+    }
+    let since = time(condition.since);
+    match condition.health {
+        Health::Starting => "no probe of it has ended yet".to_owned(),
+        Health::Down => format!("down since {since}: {}", condition.reason),
+        Health::Up => format!("up since {since}, and about to be in the rotation"),
+    }
+}

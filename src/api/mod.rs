@@ -1,0 +1,182 @@
+//! What the admin server answers: health, status, metrics, explanations, changes.
+//!
+//! It runs on the threads of the admin server. To answer a question it takes snapshots; a change it
+//! asks of the server's thread, over [`Control`], and waits.
+//!
+//! | path | method | answer |
+//! | --- | --- | --- |
+//! | `/healthz` | GET | the process lives |
+//! | `/readyz` | GET | 200 if every pool has a live backend and no drain has begun, else 503 and why |
+//! | `/metrics` | GET | Prometheus |
+//! | `/api/v1/status`, `/api/v1/connections` | GET | JSON |
+//! | `/api/v1/explain?pool=P[&client=IP]` | GET | JSON |
+//! | `/api/v1/pools/P/backends/B` | GET, POST | the backend; POST changes `state` and `weight` |
+//! | `/api/v1/connections/ID` | DELETE | ends the session with a reset |
+//! | `/api/v1/reload[?dry_run=true]` | POST | what has changed, or would |
+
+mod changes;
+mod connections;
+mod explain;
+mod metrics;
+mod process;
+mod status;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use crate::admin::{Handler, Method, Request, Response};
+use crate::control::{Control, Refusal};
+
+/// Answers for one balancer.
+#[derive(Debug)]
+pub struct Api {
+    control: Arc<Control>,
+}
+
+impl Api {
+    /// For the balancer behind this control.
+    pub fn new(control: Arc<Control>) -> Api {
+        Api { control }
+    }
+
+    fn get(&self, request: &Request, path: &[&str]) -> Option<Response> {
+        let control = &*self.control;
+        Some(match path {
+            ["healthz"] => Response::text("alive\n"),
+            ["readyz"] => match control.readiness() {
+                Ok(()) => Response::text("ready\n"),
+                Err(why) => Response::text(format!("{why}\n")).with_status(503),
+            },
+            ["metrics"] => Response::text(metrics::metrics(control))
+                .with_content_type("text/plain; version=0.0.4; charset=utf-8"),
+            ["api", "v1", "status"] => Response::json(&status::status(control)),
+            ["api", "v1", "connections"] => Response::json(&connections::connections(control)),
+            ["api", "v1", "explain"] => self.explain(request),
+            ["api", "v1", "pools", pool, "backends", backend] => {
+                match changes::backend(control, pool, backend) {
+                    Ok(backend) => Response::json(&backend),
+                    Err(refusal) => refused(refusal),
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    fn post(&self, request: &Request, path: &[&str]) -> Option<Response> {
+        let control = &*self.control;
+        Some(match path {
+            ["api", "v1", "pools", pool, "backends", backend] => {
+                match changes::change_backend(control, pool, backend, &request.body) {
+                    Ok(backend) => Response::json(&backend),
+                    Err(refusal) => refused(refusal),
+                }
+            }
+            ["api", "v1", "reload"] => {
+                let dry_run = match request.parameter("dry_run") {
+                    None | Some("false") => false,
+                    Some("true" | "") => true,
+                    Some(_) => return Some(Response::error(400, "dry_run is true or false")),
+                };
+                match changes::reload(control, dry_run) {
+                    Ok(changes) => Response::json(&json!({"dry_run": dry_run, "changes": changes})),
+                    Err(refusal) => refused(refusal),
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    fn delete(&self, path: &[&str]) -> Option<Response> {
+        let ["api", "v1", "connections", id] = path else {
+            return None;
+        };
+        let Ok(number) = id.parse::<u64>() else {
+            return Some(Response::error(
+                400,
+                "a connection is named by its number, as /api/v1/connections has it",
+            ));
+        };
+        Some(match self.control.kill(number) {
+            true => Response::json(&json!({"id": number, "killed": true})),
+            false => Response::error(404, format!("there is no connection {number} any more")),
+        })
+    }
+
+    fn explain(&self, request: &Request) -> Response {
+        let running = self.control.running.load();
+        let client = match request.parameter("client").map(str::parse::<IpAddr>) {
+            None => None,
+            Some(Ok(client)) => Some(client),
+            Some(Err(_)) => return Response::error(400, "client is an IP address"),
+        };
+        let name = request.parameter("pool");
+        let pool = match (name, running.pools.as_slice()) {
+            (Some(name), _) => running.pool(name),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        };
+        match pool {
+            Some(pool) => Response::json(&explain::explain(pool, client)),
+            None => {
+                let pools: Vec<&str> = running.pools.iter().map(|pool| &*pool.name).collect();
+                let what = format!("which pool? ?pool= is one of: {}", pools.join(", "));
+                let status = if name.is_some() { 404 } else { 400 };
+                Response::error(status, what)
+            }
+        }
+    }
+}
+
+impl Handler for Api {
+    fn handle(&self, request: &Request) -> Response {
+        let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+        let answer = match request.method {
+            Method::Get => self.get(request, &path),
+            Method::Post => self.post(request, &path),
+            Method::Delete => self.delete(&path),
+        };
+        answer.unwrap_or_else(|| no_such_path(&path))
+    }
+}
+
+/// The answer for a path that is not there, or not for this method.
+fn no_such_path(path: &[&str]) -> Response {
+    match path {
+        ["healthz" | "readyz" | "metrics"]
+        | ["api", "v1", "status" | "connections" | "explain"] => {
+            Response::method_not_allowed("GET, HEAD")
+        }
+        ["api", "v1", "pools", _, "backends", _] => Response::method_not_allowed("GET, HEAD, POST"),
+        ["api", "v1", "connections", _] => Response::method_not_allowed("DELETE"),
+        ["api", "v1", "reload"] => Response::method_not_allowed("POST"),
+        _ => Response::error(
+            404,
+            "nothing is here; there are /metrics, /healthz, /readyz, /api/v1/status, \
+             /api/v1/connections and /api/v1/explain?pool=P",
+        ),
+    }
+}
+
+/// The answer to a change that was not made.
+fn refused(refusal: Refusal) -> Response {
+    match refusal {
+        Refusal::NotFound(what) => Response::error(404, what),
+        Refusal::Invalid(errors) => {
+            let all = json!({"error": errors.join("; "), "errors": errors});
+            Response::json(&all).with_status(422)
+        }
+        Refusal::Gone => Response::error(503, "evener is shutting down; nothing was changed"),
+        Refusal::TooLong => Response::error(
+            503,
+            "the change was not made in time and may still be; look at the status",
+        ),
+    }
+}
+
+/// A moment as RFC 3339 has it.
+fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(at).to_string()
+}

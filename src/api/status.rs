@@ -1,0 +1,99 @@
+//! `/api/v1/status`: what is running, as JSON.
+
+use serde_json::{Value, json};
+
+use super::time;
+use crate::control::{Control, Leaving, OpenListener, Running};
+use crate::pool::{Backend, Pool};
+
+/// All of it.
+pub(super) fn status(control: &Control) -> Value {
+    let running = control.running.load();
+    let (active, limit) = control.process_gate.occupancy();
+    let state = match control.draining.is_raised() {
+        true => "draining",
+        false => "running",
+    };
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "uptime_seconds": control.epoch.elapsed().as_secs_f64(),
+        "state": state,
+        "config": config(&running),
+        "connections": { "active": active, "limit": limit },
+        "threads": control.threads.count(),
+        "listeners": running.listeners.iter().map(listener).collect::<Vec<_>>(),
+        "pools": running.pools.iter().map(|one| pool(one, &running)).collect::<Vec<_>>(),
+    })
+}
+
+fn config(running: &Running) -> Value {
+    let last_reload = running.last_reload.as_ref();
+    let error = last_reload.and_then(|reload| reload.error.as_deref());
+    json!({
+        "file": running.file.as_ref().map(|file| file.display().to_string()),
+        "generation": running.generation,
+        "loaded_at": time(running.loaded_at),
+        "last_reload_at": last_reload.map(|reload| time(reload.at)),
+        "last_reload_successful": error.is_none(),
+        "last_reload_error": error,
+    })
+}
+
+fn listener(open: &OpenListener) -> Value {
+    let (active, limit) = open.listener.occupancy();
+    json!({
+        "name": &*open.listener.name,
+        "bind": open.addresses,
+        "pool": &*open.pool,
+        "active": active,
+        "total": open.listener.accepted.get(),
+        "limit": limit,
+    })
+}
+
+fn pool(pool: &Pool, running: &Running) -> Value {
+    let leaving = running
+        .leaving
+        .iter()
+        .filter(|one| one.pool == pool.name && one.backend.active.get() > 0);
+    json!({
+        "name": &*pool.name,
+        "balance": pool.config.balance.name,
+        "backends": pool.backends.iter().map(|one| backend(one)).collect::<Vec<_>>(),
+        "leaving": leaving.map(self::leaving).collect::<Vec<_>>(),
+    })
+}
+
+/// One backend, in the status and in the answer to a change of it.
+pub(super) fn backend(backend: &Backend) -> Value {
+    let (intent, condition) = (backend.intent(), backend.condition());
+    let (current, configured) = (intent.current(), intent.configured());
+    let counts = &backend.counts;
+    json!({
+        "name": &*backend.name,
+        "address": backend.address.to_string(),
+        "weight": current.weight,
+        "configured_weight": configured.weight,
+        "health": condition.health.word(),
+        "reason": &*condition.reason,
+        "changed_at": time(condition.since),
+        "admin_state": current.state.word(),
+        "configured_state": configured.state.word(),
+        "active": backend.active.get(),
+        "total": counts.connected.get(),
+        "connect_failures": counts.connect_failures(),
+        "bytes_in": counts.bytes_in.get(),
+        "bytes_out": counts.bytes_out.get(),
+        "takes_sessions": backend.share().is_some(),
+    })
+}
+
+fn leaving(leaving: &Leaving) -> Value {
+    json!({
+        "name": &*leaving.backend.name,
+        "address": leaving.backend.address.to_string(),
+        "active": leaving.backend.active.get(),
+        "until": leaving.until.map(time),
+    })
+}

@@ -1,0 +1,132 @@
+//! The running balancer as an administrator sees it: what is there now, and the way to ask for
+//! changes.
+//!
+//! Looking takes no more than a snapshot, so it holds up nobody. Changes are asked for over a channel
+//! and made by one thread, the server's, one after the other: so none of them meets another half-way,
+//! and whoever asks gets the answer when the change is in force.
+
+mod request;
+mod running;
+
+pub use request::{Answer, Change, Refusal, Request};
+pub use running::{LastReload, Leaving, OpenListener, Running};
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::events::EndReason;
+use crate::registry::Registry;
+use crate::stats::Stats;
+use crate::sync::{Flag, Gate, Published};
+use crate::threads::Threads;
+
+/// Changes that may wait to be made. Who asks waits for the answer, so there are no more of them than
+/// there are who ask.
+const REQUESTS_MAX: usize = 64;
+
+/// How long whoever asks for a change waits for it: longer than a reload takes that waits for the first
+/// probe of new backends.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Shared by the server and by whoever looks at it or asks for changes.
+#[derive(Debug)]
+pub struct Control {
+    /// What is running now. Written by the server; read by whoever looks.
+    pub running: Published<Running>,
+    /// The live sessions.
+    pub registry: Arc<Registry>,
+    /// The counts of the process.
+    pub stats: Arc<Stats>,
+    /// The threads of sessions and probes.
+    pub threads: Threads,
+    /// The places for sessions of the process.
+    pub process_gate: Arc<Gate>,
+    /// When the process started.
+    pub epoch: Instant,
+    /// The shutdown has begun. Raised by the server; read by whoever reports.
+    pub draining: Flag,
+    requests: Sender<Request>,
+}
+
+impl Control {
+    /// The control of a server that has nothing running yet, and where the server finds the requests.
+    pub fn new(
+        running: Running,
+        threads: Threads,
+        process_gate: Arc<Gate>,
+    ) -> (Arc<Control>, Receiver<Request>) {
+        let (sender, requests) = crossbeam_channel::bounded(REQUESTS_MAX);
+        let control = Control {
+            running: Published::new(running),
+            registry: Arc::default(),
+            stats: Arc::default(),
+            threads,
+            process_gate,
+            epoch: Instant::now(),
+            draining: Flag::default(),
+            requests: sender,
+        };
+        (Arc::new(control), requests)
+    }
+
+    /// Asks for a change and waits until it is in force.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]; nothing has changed then, unless it says that it took too long.
+    pub fn ask(&self, change: Change) -> Answer {
+        let (request, answer) = Request::new(change);
+        let gone = |_| Refusal::Gone;
+        self.requests
+            .send_timeout(request, PATIENCE)
+            .map_err(gone)?;
+        answer.recv_timeout(PATIENCE).map_err(|error| {
+            if error.is_timeout() {
+                Refusal::TooLong
+            } else {
+                Refusal::Gone
+            }
+        })?
+    }
+
+    /// Asks for a reload and does not wait for it; its outcome is in the log.
+    pub fn reload_soon(&self) {
+        // As many waiting as fit have not read the file yet: one of them will.
+        let _ = self
+            .requests
+            .try_send(Request::unanswered(Change::Reload { dry_run: false }));
+    }
+
+    /// Resets the session with this number; false if there is none.
+    pub fn kill(&self, id: u64) -> bool {
+        let Some(live) = self.registry.get(id) else {
+            return false;
+        };
+        live.set_cause(EndReason::Killed);
+        live.abort();
+        true
+    }
+
+    /// Is evener ready for clients? Otherwise the reason why not.
+    ///
+    /// # Errors
+    ///
+    /// What is missing, in words.
+    pub fn readiness(&self) -> Result<(), String> {
+        if self.draining.is_raised() {
+            return Err("draining: evener is shutting down".to_owned());
+        }
+        let running = self.running.load();
+        if running.listeners.is_empty() {
+            return Err("starting: no listener is open yet".to_owned());
+        }
+        for pool in &running.pools {
+            if !pool.can_serve() {
+                return Err(format!("pool {} has no backend that can serve", pool.name));
+            }
+        }
+        Ok(())
+    }
+}

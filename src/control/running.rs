@@ -1,0 +1,68 @@
+//! What is running: replaced as a whole by each change.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::config::Config;
+use crate::pool::{Backend, Pool};
+use crate::registry::Listener;
+
+/// What a config has become.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// Number of the config, from 1 for the one of the start.
+    pub generation: u64,
+    /// The config itself.
+    pub config: Arc<Config>,
+    /// The file that it comes from; `None`: from the command line.
+    pub file: Option<PathBuf>,
+    /// When it came into force.
+    pub loaded_at: SystemTime,
+    /// How the last reload went; `None`: there was none.
+    pub last_reload: Option<LastReload>,
+    /// The listeners that are open, in the order of the config.
+    pub listeners: Vec<OpenListener>,
+    /// The pools, in the order of the config.
+    pub pools: Vec<Arc<Pool>>,
+    /// Backends that are in no pool any more and still have sessions.
+    pub leaving: Vec<Leaving>,
+}
+
+/// An open listener.
+#[derive(Debug, Clone)]
+pub struct OpenListener {
+    /// Its counts and limits.
+    pub listener: Arc<Listener>,
+    /// Name of its pool.
+    pub pool: Arc<str>,
+    /// Its addresses: as written, or the real ones where the OS chose the port.
+    pub addresses: Vec<String>,
+}
+
+/// A backend that is no longer in the config.
+#[derive(Debug, Clone)]
+pub struct Leaving {
+    /// Name of the pool that it was in.
+    pub pool: Arc<str>,
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// When its sessions are aborted; `None`: they may end by themselves.
+    pub until: Option<SystemTime>,
+}
+
+/// How a reload went.
+#[derive(Debug, Clone)]
+pub struct LastReload {
+    /// When.
+    pub at: SystemTime,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+}
+
+impl Running {
+    /// A pool by its name.
+    pub fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
+        self.pools.iter().find(|pool| *pool.name == *name)
+    }
+}

@@ -1,0 +1,39 @@
+//! What a listener counts and limits, whatever becomes of its addresses.
+
+use std::sync::Arc;
+
+use crate::sync::{Counter, Gate};
+
+/// A listener, as its sessions see it. A reload that still has one of this name takes it over, with
+/// its counts and whoever is inside.
+#[derive(Debug)]
+pub struct Listener {
+    /// Unique among the listeners.
+    pub name: Arc<str>,
+    /// The places for its sessions. Without a limit there are as many as a number can say.
+    pub gate: Arc<Gate>,
+    /// Clients that were accepted. Written by its acceptors; read by whoever reports.
+    pub accepted: Counter,
+}
+
+impl Listener {
+    /// A listener with this limit on its sessions.
+    pub fn new(name: &str, max_connections: Option<u32>) -> Listener {
+        Listener {
+            name: name.into(),
+            gate: Gate::new(max_connections.unwrap_or(u32::MAX)).0,
+            accepted: Counter::default(),
+        }
+    }
+
+    /// Changes the limit; who is inside stays.
+    pub fn set_limit(&self, max_connections: Option<u32>) {
+        self.gate.set_limit(max_connections.unwrap_or(u32::MAX));
+    }
+
+    /// Sessions that live now, and how many there may be.
+    pub fn occupancy(&self) -> (u32, Option<u32>) {
+        let (inside, limit) = self.gate.occupancy();
+        (inside, (limit != u32::MAX).then_some(limit))
+    }
+}

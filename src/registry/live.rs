@@ -1,0 +1,174 @@
+//! One session, as others than its own threads see it.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::Listener;
+use crate::events::EndReason;
+use crate::net::abort;
+use crate::net::end::Peer;
+use crate::pool::{Backend, Pool};
+use crate::sync::{Cause, Flag, Progress};
+
+/// Where a session comes from.
+#[derive(Debug)]
+pub struct Origin {
+    /// Number of the session.
+    pub id: u64,
+    /// The address of the other end: the client's, or that of a proxy before us.
+    pub address: SocketAddr,
+    /// The listener that took it.
+    pub listener: Arc<Listener>,
+    /// The pool that serves it.
+    pub pool: Arc<Pool>,
+    /// When it was accepted, since the start of the process.
+    pub since: Duration,
+}
+
+/// What a session shares between its two threads, the reaper, the shutdown and the administrator.
+#[derive(Debug)]
+pub struct Live {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The client's connection.
+    pub client: Peer,
+    /// The client's address by a PROXY header. Written once, by the session thread before it looks for a
+    /// backend; read by it for the report, and by who lists the sessions.
+    named: OnceLock<SocketAddr>,
+    /// The backend and the connection to it. Written once, by the session thread when it has
+    /// connected; read by whoever ends the session or reports it.
+    backend: OnceLock<(Arc<Backend>, Peer)>,
+    /// Bytes to the backend. Written by the session thread.
+    pub bytes_in: Progress,
+    /// Bytes to the client. Written by the session thread in the opening, then by the return thread;
+    /// the hand-over of the job orders the two.
+    pub bytes_out: Progress,
+    /// Raised by each direction when it ends; read by the reaper, which from the first of them on
+    /// counts the half-closed timeout instead of the idle one.
+    pub half_closed: Flag,
+    /// Why it ends. Written by whoever first has a reason; read by the session thread at the end.
+    cause: Cause,
+    /// The kernel's number of the session thread, and of the return thread. Each written once, by that
+    /// thread; read by who lists the sessions.
+    threads: [OnceLock<u32>; 2],
+}
+
+impl Live {
+    /// A session with its client and no backend yet.
+    pub fn new(origin: Origin, client: TcpStream) -> Live {
+        Live {
+            origin,
+            client: Peer::new(client),
+            named: OnceLock::new(),
+            backend: OnceLock::new(),
+            bytes_in: Progress::default(),
+            bytes_out: Progress::default(),
+            half_closed: Flag::default(),
+            cause: Cause::default(),
+            threads: Default::default(),
+        }
+    }
+
+    /// Notes the client's address, as a proxy that is trusted gives it; once.
+    pub fn name_client(&self, address: SocketAddr) {
+        let _ = self.named.set(address);
+    }
+
+    /// The client's address, by a PROXY header where there was one.
+    pub fn client_address(&self) -> SocketAddr {
+        self.named.get().copied().unwrap_or(self.origin.address)
+    }
+
+    /// The address of the proxy that the client came by, where a PROXY header said so.
+    pub fn via(&self) -> Option<SocketAddr> {
+        let peer = self.origin.address;
+        (self.client_address() != peer).then_some(peer)
+    }
+
+    /// Adds the backend and the connection to it; once.
+    pub fn attach(&self, backend: &Arc<Backend>, stream: TcpStream) -> &Peer {
+        let attached = || (Arc::clone(backend), Peer::new(stream));
+        &self.backend.get_or_init(attached).1
+    }
+
+    /// The backend's connection, when there is one.
+    pub fn backend(&self) -> Option<&Peer> {
+        self.backend.get().map(|(_, peer)| peer)
+    }
+
+    /// The backend, when it is connected.
+    pub fn server(&self) -> Option<&Arc<Backend>> {
+        self.backend.get().map(|(backend, _)| backend)
+    }
+
+    /// Both connections, as far as there are two.
+    pub fn peers(&self) -> impl Iterator<Item = &Peer> {
+        std::iter::once(&self.client).chain(self.backend())
+    }
+
+    /// Notes that thread `id` copies to the backend.
+    pub fn runs_on(&self, id: u32) {
+        let _ = self.threads[0].set(id);
+    }
+
+    /// Notes that thread `id` copies to the client.
+    pub fn returns_on(&self, id: u32) {
+        let _ = self.threads[1].set(id);
+    }
+
+    /// The kernel's numbers of the threads that work for it.
+    pub fn threads(&self) -> impl Iterator<Item = u32> {
+        self.threads.iter().filter_map(|id| id.get().copied())
+    }
+
+    /// Gives the session a reason to end, unless it has one.
+    pub fn set_cause(&self, reason: EndReason) {
+        self.cause.set(reason as u8);
+    }
+
+    /// The reason that was given first.
+    pub fn cause(&self) -> Option<EndReason> {
+        EndReason::from_code(self.cause.get())
+    }
+
+    /// Resets both connections, which wakes every thread that is blocked on them.
+    ///
+    /// A session that is about to attach its backend is not missed: its client is gone, so its
+    /// relay ends as soon as it starts.
+    pub fn abort(&self) {
+        for peer in self.peers() {
+            abort::reset(&peer.stream);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::config::{self, BackendAddress};
+    use crate::policy::health::{AdminState, Health};
+
+    /// A session of a pool that is called `web`, with a listener of the same name.
+    pub(crate) fn live(id: u64, client: TcpStream) -> Live {
+        let server = config::Backend::new(BackendAddress::Ip(([127, 0, 0, 1], 9).into()));
+        let origin = Origin {
+            id,
+            address: ([127, 0, 0, 1], 1).into(),
+            listener: Arc::new(Listener::new("web", None)),
+            pool: Arc::new(Pool::new(
+                &config::Pool::new("web", vec![server]),
+                Vec::new(),
+                1,
+            )),
+            since: Duration::ZERO,
+        };
+        Live::new(origin, client)
+    }
+
+    /// The backend at the other end of a connection.
+    pub(crate) fn server() -> Arc<Backend> {
+        let address = ([127, 0, 0, 1], 9).into();
+        Arc::new(Backend::new("a", address, 1, AdminState::Ready, Health::Up))
+    }
+}

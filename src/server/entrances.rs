@@ -1,0 +1,282 @@
+//! The addresses that are listened on: each with its socket, its acceptor's thread, and what its
+//! sessions have in common, which a reload replaces while the socket stays open.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::{StartError, service};
+use crate::acceptor::{self, Acceptor};
+use crate::config::{self, Config};
+use crate::limits::Capacity;
+use crate::net::listener::{Bound, Listening};
+use crate::session::Context;
+use crate::sync::{Gate, Published};
+use crate::systemd::Inherited;
+use crate::threads::{self, Threads};
+
+/// How long the acceptors may take to hand on whom they have accepted.
+const HAND_ON_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks whether they have.
+const HAND_ON_LOOK: Duration = Duration::from_millis(5);
+
+/// One address that is listened on.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    bind: config::Bind,
+    /// Name of the listener that it belongs to.
+    listener: String,
+    /// Shared with the acceptor; shut down, it ends that.
+    socket: Arc<Listening>,
+    /// Written by the server; read by the acceptor.
+    context: Arc<Published<Context>>,
+    thread: JoinHandle<()>,
+}
+
+/// An address that was taken for a listener and is not open yet.
+#[derive(Debug)]
+pub(super) struct Taken {
+    listener: String,
+    bind: config::Bind,
+    bound: Bound,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Entrances {
+    open: Vec<Entrance>,
+    /// Acceptors that are about to end, each with the gate at which it may wait.
+    retired: Vec<(JoinHandle<()>, Arc<Gate>)>,
+}
+
+/// What every acceptor needs beside its context.
+#[derive(Debug, Clone)]
+pub(super) struct Tools {
+    pub(super) process_gate: Arc<Gate>,
+    pub(super) capacity: Arc<Capacity>,
+    pub(super) threads: Threads,
+}
+
+impl Entrances {
+    /// Takes every address of the config that is not open, so that one that can't be had is an error
+    /// before anything has changed.
+    /// One that is `inherited` is not bound anew.
+    pub(super) fn take_missing(
+        &self,
+        config: &Config,
+        inherited: &mut Inherited,
+    ) -> Result<Vec<Taken>, StartError> {
+        let (_, missing) = self.matched(config);
+        let take = |(listener, bind): (&config::Listener, &config::Bind)| {
+            let bound = service::take(bind, inherited).map_or_else(
+                || Bound::new(bind.address, bind.dual_stack),
+                Bound::inherited,
+            );
+            Ok(Taken {
+                listener: listener.name.clone(),
+                bind: bind.clone(),
+                bound: bound.map_err(|error| self.bind_error(bind, error))?,
+            })
+        };
+        missing.into_iter().map(take).collect()
+    }
+
+    fn bind_error(&self, bind: &config::Bind, error: io::Error) -> StartError {
+        // One of ours that is to be closed, but overlaps: `:8080` and `127.0.0.1:8080`.
+        let own = self.open.iter().find(|entrance| {
+            bind.address.port() != 0 && entrance.bind.address.port() == bind.address.port()
+        });
+        match own {
+            Some(own) if error.kind() == io::ErrorKind::AddrInUse => StartError::Overlap {
+                address: bind.text.clone(),
+                open: own.bind.text.clone(),
+            },
+            _ => StartError::Bind {
+                address: bind.text.clone(),
+                error,
+            },
+        }
+    }
+
+    /// For each open entrance the listener of the config that has its address, and the addresses of
+    /// the config that are not open. An address is at home with the listener that it had.
+    fn matched<'c>(
+        &self,
+        config: &'c Config,
+    ) -> (
+        Vec<Option<&'c config::Listener>>,
+        Vec<(&'c config::Listener, &'c config::Bind)>,
+    ) {
+        let mut homes = vec![None; self.open.len()];
+        let mut wanted: Vec<(&config::Listener, &config::Bind)> = config
+            .listeners
+            .iter()
+            .flat_map(|listener| listener.bind.iter().map(move |bind| (listener, bind)))
+            .collect();
+        for same_name in [true, false] {
+            for (home, entrance) in homes.iter_mut().zip(&self.open) {
+                let place = wanted.iter().position(|(listener, bind)| {
+                    (bind.address, bind.dual_stack)
+                        == (entrance.bind.address, entrance.bind.dual_stack)
+                        && (listener.name == entrance.listener || !same_name)
+                });
+                if let (None, Some(place)) = (&home, place) {
+                    *home = Some(wanted.remove(place).0);
+                }
+            }
+        }
+        (homes, wanted)
+    }
+
+    /// Opens what was taken. On an error nothing of it stays open.
+    pub(super) fn open(
+        &mut self,
+        taken: Vec<Taken>,
+        tools: &Tools,
+        context: impl Fn(&str) -> Option<Arc<Context>>,
+    ) -> Result<(), StartError> {
+        let before = self.open.len();
+        for taken in taken {
+            let Some(context) = context(&taken.listener) else {
+                continue;
+            };
+            match open(taken, tools, context) {
+                Ok(entrance) => self.open.push(entrance),
+                Err(error) => {
+                    for entrance in self.open.split_off(before) {
+                        self.retire(entrance);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives each entrance the context of its listener in this config, and closes those that have none.
+    pub(super) fn settle(
+        &mut self,
+        config: &Config,
+        context: impl Fn(&str) -> Option<Arc<Context>>,
+    ) {
+        let (homes, _) = self.matched(config);
+        let homes: Vec<Option<String>> = homes
+            .into_iter()
+            .map(|home| home.map(|listener| listener.name.clone()))
+            .collect();
+        for (mut entrance, home) in std::mem::take(&mut self.open).into_iter().zip(homes) {
+            match home.and_then(|name| Some((context(&name)?, name))) {
+                Some((context, name)) => {
+                    entrance.context.put(context);
+                    entrance.listener = name;
+                    self.open.push(entrance);
+                }
+                None => self.retire(entrance),
+            }
+        }
+    }
+
+    fn retire(&mut self, entrance: Entrance) {
+        entrance.socket.shut_down();
+        let gate = Arc::clone(&entrance.context.load().listener.gate);
+        self.retired.push((entrance.thread, gate));
+        // Those that have ended need no place; joining them does not block.
+        self.retired.retain(|(thread, _)| !thread.is_finished());
+    }
+
+    /// The addresses of a listener that are open: as written, or the real ones where the OS chose the
+    /// port.
+    pub(super) fn addresses(&self, listener: &str) -> Vec<String> {
+        self.open
+            .iter()
+            .filter(|entrance| entrance.listener == listener)
+            .map(|entrance| shown_address(&entrance.bind, &entrance.socket))
+            .collect()
+    }
+
+    /// Does every acceptor run that nobody has ended?
+    pub(super) fn all_run(&self) -> bool {
+        let ended = |entrance: &Entrance| entrance.thread.is_finished();
+        !self.open.iter().any(ended)
+    }
+
+    /// The sockets once more, for another program.
+    pub(super) fn for_another_program(&self) -> io::Result<Vec<OwnedFd>> {
+        let sockets = self.open.iter();
+        sockets
+            .map(|entrance| entrance.socket.for_another_program())
+            .collect()
+    }
+
+    /// Leaves all of them to who shares the sockets, and lets the acceptors hand on whom they have
+    /// accepted: they end by themselves, because no gate closes.
+    pub(super) fn leave(&self) {
+        for entrance in &self.open {
+            entrance.socket.shut_down();
+        }
+        let begin = Instant::now();
+        let have_ended = || {
+            self.open
+                .iter()
+                .all(|entrance| entrance.thread.is_finished())
+        };
+        while !have_ended() && begin.elapsed() < HAND_ON_PATIENCE {
+            thread::sleep(HAND_ON_LOOK);
+        }
+    }
+
+    /// Closes all of them and joins their threads. The gate of the process has been closed.
+    pub(super) fn close(&mut self) {
+        for entrance in std::mem::take(&mut self.open) {
+            self.retire(entrance);
+        }
+        for (thread, gate) in self.retired.drain(..) {
+            gate.close();
+            // A panic in it was reported by the panic hook when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open(taken: Taken, tools: &Tools, context: Arc<Context>) -> Result<Entrance, StartError> {
+    let Taken {
+        listener,
+        bind,
+        bound,
+    } = taken;
+    let socket = bound.listen().and_then(Listening::new);
+    let socket = socket.map_err(|error| StartError::Bind {
+        address: bind.text.clone(),
+        error,
+    })?;
+    let socket = Arc::new(socket);
+    let context = Arc::new(Published::holding(context));
+    let acceptor = Acceptor {
+        context: Arc::clone(&context),
+        socket: Arc::clone(&socket),
+        process_gate: Arc::clone(&tools.process_gate),
+        capacity: Arc::clone(&tools.capacity),
+        threads: tools.threads.clone(),
+        spare: acceptor::spare_descriptor(),
+    };
+    let name = threads::name_of("listen ", &listener);
+    let thread = threads::spawn(name.as_str(), move || acceptor.run());
+    Ok(Entrance {
+        bind,
+        listener,
+        socket,
+        context,
+        thread: thread.map_err(StartError::Thread)?,
+    })
+}
+
+/// The address as it was written, or the real one where the OS chose the port.
+fn shown_address(bind: &config::Bind, socket: &Listening) -> String {
+    match socket.local_addr() {
+        Ok(address) if bind.address.port() == 0 => address.to_string(),
+        _ => bind.text.clone(),
+    }
+}

@@ -1,0 +1,81 @@
+//! Backends that a reload has taken out: their sessions may go on until a deadline.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::build::Draft;
+use super::{Server, plan};
+use crate::config::Config;
+use crate::control::{Leaving, Running};
+use crate::events::{EndReason, Event};
+
+/// How often backends that have left are looked at once their time is over, for sessions that were
+/// connecting at that moment.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// Aborts the sessions of backends that are in the config no more and whose time is over; says
+    /// when to look again.
+    pub(super) fn see_off(&mut self) -> Option<Instant> {
+        let running = self.control.running.load();
+        if running.leaving.is_empty() {
+            return None;
+        }
+        let now = SystemTime::now();
+        let mut next = None;
+        let mut leaving = running.leaving.clone();
+        leaving.retain(|one| one.backend.active.get() > 0);
+        for one in &leaving {
+            let Some(until) = one.until else { continue };
+            let left = until.duration_since(now).unwrap_or_default();
+            if left.is_zero() {
+                self.abort_leaving(one);
+            }
+            let wait = if left.is_zero() { LOOK_AGAIN } else { left };
+            next = next.into_iter().chain([wait]).min();
+        }
+        if leaving.len() != running.leaving.len() {
+            self.control.running.store(Running {
+                leaving,
+                ..Running::clone(&running)
+            });
+        }
+        next.map(|wait| Instant::now() + wait)
+    }
+
+    fn abort_leaving(&self, leaving: &Leaving) {
+        let sessions = self
+            .control
+            .registry
+            .abort_those(EndReason::Removed, |live| {
+                live.server()
+                    .is_some_and(|backend| Arc::ptr_eq(backend, &leaving.backend))
+            });
+        if sessions > 0 {
+            self.log.send(Event::LeavingAborted {
+                pool: Arc::clone(&leaving.pool),
+                backend: Arc::clone(&leaving.backend.name),
+                sessions,
+            });
+        }
+    }
+}
+
+/// Backends that are in no pool any more and still have sessions, with those that left earlier.
+pub(super) fn leaving(running: &Running, draft: &Draft, config: &Config) -> Vec<Leaving> {
+    let until = config
+        .shutdown
+        .drain_timeout
+        .map(|timeout| SystemTime::now() + timeout);
+    let left = plan::removed(running, draft).map(|(pool, backend)| Leaving {
+        pool: Arc::clone(pool),
+        backend: Arc::clone(backend),
+        until,
+    });
+    let is_back = |one: &&Leaving| {
+        let mut backends = draft.pools.iter().flat_map(|pool| &pool.backends);
+        backends.any(|backend| Arc::ptr_eq(backend, &one.backend))
+    };
+    let earlier = running.leaving.iter().filter(|one| !is_back(one)).cloned();
+    earlier.chain(left).collect()
+}

@@ -1,0 +1,267 @@
+//! A new config takes the place of the old one, at the start and at each reload, all or nothing.
+//!
+//! First everything that can fail: read, check, find the addresses of names, take the new addresses,
+//! wait for the first probe of the new backends. Until then nobody notices anything. Then the new
+//! listeners open, and what is shared by later sessions is replaced; sockets that stay stay open, and
+//! sessions, health and counts of what stays go on as they are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, select};
+
+use super::admin::{AdminChange, NextAdmin};
+use super::build::{self, Draft};
+use super::entrances::{Entrances, Taken};
+use super::leaving::leaving;
+use super::{Server, StartError, plan};
+use crate::admin::Admin;
+use crate::config::{Config, ConfigError};
+use crate::control::{Answer, LastReload, OpenListener, Refusal, Running};
+use crate::events::Event;
+use crate::health::{Order, Target};
+use crate::log::Log;
+use crate::registry::Listener;
+use crate::session::Context;
+use crate::systemd::Inherited;
+
+/// A little more than the longest probe takes, for threads that are slow to start.
+const FIRST_ROUND_SLACK: Duration = Duration::from_secs(1);
+
+/// A config with all that could be done for it without changing anything.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) config: Arc<Config>,
+    pub(super) draft: Draft,
+    taken: Vec<Taken>,
+    admin: NextAdmin,
+}
+
+impl Next {
+    /// Finds every address and takes those that are not open yet.
+    pub(super) fn prepare(
+        config: Config,
+        running: &Running,
+        entrances: &Entrances,
+        inherited: &mut Inherited,
+        admin: Option<&Admin>,
+        log: &Log,
+    ) -> Result<Next, StartError> {
+        let draft = build::draft(&config, running)?;
+        let taken = entrances.take_missing(&config, inherited)?;
+        // After the listeners: where its address was not asked for, it gives way to them.
+        let admin = NextAdmin::prepare(&config, admin, log)?;
+        Ok(Next {
+            config: Arc::new(config),
+            draft,
+            taken,
+            admin,
+        })
+    }
+}
+
+impl Server {
+    /// Reads the config again and makes it so, or only says what would change.
+    pub(super) fn reload(&mut self, dry_run: bool, signals: &Receiver<()>) -> Answer {
+        let outcome = self.try_reload(dry_run, signals);
+        if dry_run {
+            return outcome.map_err(Refusal::Invalid);
+        }
+        let running = self.control.running.load();
+        let last_reload = LastReload {
+            at: SystemTime::now(),
+            error: outcome.as_ref().err().map(|errors| errors.join("; ")),
+        };
+        self.control.running.store(Running {
+            last_reload: Some(last_reload),
+            ..Running::clone(&running)
+        });
+        match &outcome {
+            Ok(changes) => {
+                for change in changes {
+                    let change = change.clone();
+                    self.log.send(Event::ConfigChanged { change });
+                }
+                self.log.send(Event::Reloaded {
+                    generation: running.generation,
+                    changes: changes.len(),
+                });
+            }
+            Err(errors) => self.log.send(Event::ReloadFailed {
+                errors: errors.clone(),
+            }),
+        }
+        outcome.map_err(Refusal::Invalid)
+    }
+
+    fn try_reload(
+        &mut self,
+        dry_run: bool,
+        signals: &Receiver<()>,
+    ) -> Result<Vec<String>, Vec<String>> {
+        let one_line = |errors: Vec<ConfigError>| -> Vec<String> {
+            errors.iter().map(ConfigError::one_line).collect()
+        };
+        let config = self.source.load().map_err(one_line)?;
+        let running = self.control.running.load();
+        let failed = |error: StartError| vec![error.to_string()];
+        let admin = self.admin.as_ref();
+        let nothing = &mut Inherited::default();
+        let next = Next::prepare(config, &running, &self.entrances, nothing, admin, &self.log);
+        let next = next.map_err(failed)?;
+        let changes = plan::changes(&running, &next, SystemTime::now());
+        if dry_run {
+            return Ok(changes);
+        }
+        self.probe_first(&next, signals);
+        let warnings = next.config.warnings();
+        self.install(next).map_err(|error| {
+            // What was to be probed for the new config is not, then.
+            self.order(Order::Replace(build::all(&running.pools)));
+            failed(error)
+        })?;
+        for warning in warnings {
+            self.log.send(Event::ConfigWarning { warning });
+        }
+        Ok(changes)
+    }
+
+    /// Has every backend that is new probed once, and waits for that: clients that come to a new
+    /// backend a moment later are to find it up. What has no result in time has no sessions either,
+    /// until it has one.
+    pub(super) fn probe_first(&mut self, next: &Next, signals: &Receiver<()>) {
+        let targets = build::new_targets(&next.draft.pools, &self.control.running.load());
+        let Some(longest) = targets.iter().map(Target::timeout).max() else {
+            return;
+        };
+        let (done, first_round_done) = crossbeam_channel::bounded(0);
+        self.order(Order::Add(targets, done));
+        select! {
+            recv(first_round_done) -> _ => {}
+            recv(signals) -> _ => self.signalled = true,
+            default(longest + FIRST_ROUND_SLACK) => {}
+        }
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        // It fails only if the health thread is gone, which lives as long as this server.
+        let _ = self.orders.send(order);
+    }
+
+    /// Puts a config in force.
+    pub(super) fn install(&mut self, next: Next) -> Result<(), StartError> {
+        let Next {
+            config,
+            draft,
+            taken,
+            admin,
+        } = next;
+        let running = self.control.running.load();
+        let contexts = self.contexts(&config, &draft, &running);
+        let context = |name: &str| contexts.get(name).cloned();
+        let admin = self.start_admin(admin)?;
+        if let Err(error) = self.entrances.open(taken, &self.tools, context) {
+            if let AdminChange::Replaced(started) = admin {
+                self.retire_admin(started);
+            }
+            return Err(error);
+        }
+
+        // From here on nothing fails.
+        for (backend, wish) in &draft.wishes {
+            backend.set_intent(backend.intent().reloaded(*wish));
+        }
+        for pool in &draft.pools {
+            pool.publish();
+        }
+        self.settle_admin(admin);
+        self.log.configure(&config.log);
+        self.timeouts.store(config.timeouts.clone());
+        let allowed = self.tools.capacity.allowed(config.limits.max_connections);
+        self.tools.process_gate.set_limit(allowed);
+        for listener in &config.listeners {
+            if let Some(context) = context(&listener.name) {
+                context.listener.set_limit(listener.max_connections);
+            }
+        }
+        self.entrances.settle(&config, context);
+        self.order(Order::Replace(build::all(&draft.pools)));
+        let listeners = config.listeners.iter().filter_map(|listener| {
+            let context = context(&listener.name)?;
+            Some(OpenListener {
+                listener: Arc::clone(&context.listener),
+                pool: Arc::clone(&context.pool.name),
+                addresses: self.entrances.addresses(&listener.name),
+            })
+        });
+        let now_running = Running {
+            generation: running.generation + 1,
+            file: running.file.clone(),
+            loaded_at: SystemTime::now(),
+            last_reload: running.last_reload.clone(),
+            listeners: listeners.collect(),
+            leaving: leaving(&running, &draft, &config),
+            pools: draft.pools,
+            config,
+        };
+        for address in new_addresses(&running, &now_running) {
+            self.log.send(Event::Listening { address });
+        }
+        self.control.running.store(now_running);
+        Ok(())
+    }
+
+    /// What the sessions of each listener will have in common. A listener that is there already keeps
+    /// its counts and whoever is inside.
+    fn contexts(
+        &self,
+        config: &Config,
+        draft: &Draft,
+        running: &Running,
+    ) -> HashMap<String, Arc<Context>> {
+        let listener = |listener: &crate::config::Listener| {
+            let old = running
+                .listeners
+                .iter()
+                .find(|open| *open.listener.name == *listener.name);
+            old.map_or_else(
+                || Arc::new(Listener::new(&listener.name, listener.max_connections)),
+                |open| Arc::clone(&open.listener),
+            )
+        };
+        let context = |of_config: &crate::config::Listener| {
+            // The config has checked that the pool is there.
+            let pool = draft
+                .pools
+                .iter()
+                .find(|pool| *pool.name == *of_config.pool)?;
+            let context = Context {
+                listener: listener(of_config),
+                pool: Arc::clone(pool),
+                accept_proxy: of_config.accept_proxy_protocol.clone(),
+                timeouts: config.timeouts.clone(),
+                max_connections: config.limits.max_connections,
+                pipes: self.pipes.with_method(config.performance.relay),
+                log: self.log.clone(),
+                registry: Arc::clone(&self.control.registry),
+                stats: Arc::clone(&self.control.stats),
+                ids: Arc::clone(&self.ids),
+                epoch: self.control.epoch,
+            };
+            Some((of_config.name.clone(), Arc::new(context)))
+        };
+        config.listeners.iter().filter_map(context).collect()
+    }
+}
+
+fn new_addresses(old: &Running, new: &Running) -> Vec<String> {
+    let addresses = |running: &Running| -> Vec<String> {
+        let listeners = running.listeners.iter();
+        listeners.flat_map(|open| open.addresses.clone()).collect()
+    };
+    let old = addresses(old);
+    let mut new = addresses(new);
+    new.retain(|address| !old.contains(address));
+    new
+}
