@@ -93,7 +93,7 @@ complaints="$(journalctl --quiet --no-pager -u evener -o cat | grep -E '^[^ ]+Z 
 check "nothing was refused to it" test -z "$complaints"
 
 before="$(main_pid)"
-check "systemctl reload waits until it has reloaded" systemctl reload evener.service
+check "systemctl reload reloads" systemctl reload evener.service
 check "in the same process" test "$(main_pid)" = "$before"
 
 start="$(date +%s%N)"
