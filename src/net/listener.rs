@@ -1,7 +1,7 @@
 //! The listening side: bind, listen, accept, and what each error of accept means.
 //!
 //! A listening socket may belong to other processes as well: to the service manager that opened it,
-//! or to the evener that takes over from this one. So nobody may shut down one that serves clients, or
+//! or to the evener that takes over from this one. So nobody may shut one down without knowing that, or
 //! count on being the only one who accepts: see [`Listening`].
 
 use std::io;
@@ -22,6 +22,7 @@ const BACKLOG: i32 = i32::MAX;
 #[derive(Debug)]
 pub struct Bound {
     socket: OwnedFd,
+    is_inherited: bool,
 }
 
 impl Bound {
@@ -56,7 +57,10 @@ impl Bound {
         }
         set_stream_options(&socket)?;
         net::bind(&socket, &address)?;
-        Ok(Bound { socket })
+        Ok(Bound {
+            socket,
+            is_inherited: false,
+        })
     }
 
     /// Takes over a socket that was bound, and listens, before evener started, and gives it the
@@ -68,7 +72,10 @@ impl Bound {
     pub fn inherited(socket: TcpListener) -> io::Result<Bound> {
         let socket = OwnedFd::from(socket);
         set_stream_options(&socket)?;
-        Ok(Bound { socket })
+        Ok(Bound {
+            socket,
+            is_inherited: true,
+        })
     }
 
     /// Opens the address for clients.
@@ -86,10 +93,11 @@ impl Bound {
 /// An address that is open for clients. Shared by the thread that accepts here and by the server,
 /// which ends that thread by [`Listening::shut_down`].
 ///
-/// shutdown(2) would do it, and without the bell; but it ends the socket for every process that has
-/// it. And a thread blocked in accept would take one more client of those that another process is to
-/// have. So the socket never blocks: [`accept`] tries, and when there is nobody, waits for the socket
-/// and the bell at once. Under load the first try succeeds, and the bell costs nothing.
+/// shutdown(2) alone would do it where nobody else has the socket, and there it is used as well: the
+/// address is free at once. But it ends the socket for every process that has it; and a thread blocked
+/// in accept would take one more client of those that another process is to have. So the socket never
+/// blocks: [`accept`] tries, and when there is nobody, waits for the socket and the bell at once. Under
+/// load the first try succeeds, and the bell costs nothing.
 #[derive(Debug)]
 pub struct Listening {
     socket: TcpListener,
@@ -97,20 +105,28 @@ pub struct Listening {
     bell: OwnedFd,
     /// Raised before the bell is rung; read by [`accept`] where it need not wait.
     closing: Flag,
+    /// Another process has the socket, too. Raised and read by the server.
+    shared: Flag,
 }
 
 impl Listening {
-    /// Prepares a socket that listens for being shared.
+    /// Opens an address for clients.
     ///
     /// # Errors
     ///
-    /// No descriptor left.
-    pub fn new(socket: TcpListener) -> io::Result<Listening> {
+    /// As [`Bound::listen`]; no descriptor left.
+    pub fn new(bound: Bound) -> io::Result<Listening> {
+        let shared = Flag::default();
+        if bound.is_inherited {
+            shared.raise();
+        }
+        let socket = bound.listen()?;
         socket.set_nonblocking(true)?;
         Ok(Listening {
             socket,
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             closing: Flag::default(),
+            shared,
         })
     }
 
@@ -129,17 +145,21 @@ impl Listening {
     ///
     /// No descriptor left.
     pub fn for_another_program(&self) -> io::Result<OwnedFd> {
+        self.shared.raise();
         // Without FD_CLOEXEC, which every other descriptor of evener has.
         Ok(rustix::io::dup(&self.socket)?)
     }
 
     /// Ends it for this process: a thread that waits in [`accept`] wakes, and nobody is accepted any
-    /// more. The socket closes when the last one who holds it lets go, and clients still in its backlog
-    /// are reset then; if another process holds it, they are that one's.
+    /// more. Clients still in the backlog are reset, and the address is free at once; if another process
+    /// has the socket, they are that one's.
     pub fn shut_down(&self) {
         self.closing.raise();
         // It fails only if the count would overflow, and then the bell has been rung.
         let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        if !self.shared.is_raised() {
+            shut_down(&self.socket);
+        }
     }
 
     /// Was [`Listening::shut_down`] called?
@@ -229,7 +249,7 @@ mod tests {
     use std::net::Ipv6Addr;
 
     fn listen(address: SocketAddr, dual_stack: bool) -> Listening {
-        Listening::new(Bound::new(address, dual_stack).unwrap().listen().unwrap()).unwrap()
+        Listening::new(Bound::new(address, dual_stack).unwrap()).unwrap()
     }
 
     #[test]
@@ -278,18 +298,27 @@ mod tests {
     }
 
     #[test]
+    fn shutting_down_frees_an_address_that_nobody_shares_at_once() {
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
+        let address = listener.local_addr().unwrap();
+        listener.shut_down();
+        // The acceptor may hold it still: it waits for room, for example.
+        assert!(Bound::new(address, false).unwrap().listen().is_ok());
+        drop(listener);
+    }
+
+    #[test]
     fn shutting_down_leaves_the_socket_to_who_shares_it() {
         let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
         let address = listener.local_addr().unwrap();
-        let shared = listener.socket.try_clone().unwrap();
+        let shared = TcpListener::from(listener.for_another_program().unwrap());
         let _client = plain(address).unwrap();
         listener.shut_down();
         // Somebody waits, but not for us.
         let error = accept(&listener).unwrap_err();
         assert_eq!(accept_error(&error), AcceptError::Closed);
         drop(listener);
-        let other = Bound::inherited(shared).unwrap().listen().unwrap();
-        let other = Listening::new(other).unwrap();
+        let other = Listening::new(Bound::inherited(shared).unwrap()).unwrap();
         assert!(accept(&other).is_ok());
         assert!(plain(address).is_ok());
     }
@@ -300,8 +329,7 @@ mod tests {
         let socket = socket.unwrap();
         net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         net::listen(&socket, 1).unwrap();
-        let listener = Bound::inherited(socket.into()).unwrap().listen().unwrap();
-        let listener = Listening::new(listener).unwrap();
+        let listener = Listening::new(Bound::inherited(socket.into()).unwrap()).unwrap();
         let _client = plain(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = accept(&listener).unwrap();
         assert!(sockopt::tcp_nodelay(&accepted).unwrap());

@@ -247,8 +247,7 @@ fn open(taken: Taken, tools: &Tools, context: Arc<Context>) -> Result<Entrance, 
         bind,
         bound,
     } = taken;
-    let socket = bound.listen().and_then(Listening::new);
-    let socket = socket.map_err(|error| StartError::Bind {
+    let socket = Listening::new(bound).map_err(|error| StartError::Bind {
         address: bind.text.clone(),
         error,
     })?;
