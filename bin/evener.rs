@@ -73,7 +73,7 @@ fn run(source: Source, config: Config, demo: Option<Demo>) -> ExitCode {
         // else, so where it is refused, evener runs all the same.
         let _ = evener_sys::schedule_as_batch();
     }
-    let (inherited, predecessor) = upgrade::inheritance();
+    let (heritage, predecessor) = upgrade::inheritance();
     let surroundings = match surroundings() {
         Ok(surroundings) => surroundings,
         Err(error) => return fail(&[format!("error: can't wait for signals: {error}")]),
@@ -83,7 +83,7 @@ fn run(source: Source, config: Config, demo: Option<Demo>) -> ExitCode {
         Err(error) => return fail(&[format!("error: {}", StartError::Thread(error))]),
     };
     log.report_panics();
-    let code = match Server::start(source, config, &log, &surroundings.signals, inherited) {
+    let code = match Server::start(source, config, &log, &surroundings.signals, heritage) {
         Ok(server) => {
             if let Some(demo) = &demo {
                 demo.explain(&log);

@@ -22,7 +22,7 @@ use evener_sys::{Signal, take_inherited};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, getppid, kill_process};
 
-use crate::systemd::Inherited;
+use crate::systemd::{Heritage, Inherited};
 use crate::threads;
 
 /// What the new process finds its inheritance by: the old one's id, the number of the pipe, those of
@@ -158,11 +158,15 @@ impl Predecessor {
 }
 
 /// The sockets that this process was started with, by a service manager or by a predecessor.
-pub fn inheritance() -> (Inherited, Option<Predecessor>) {
+pub fn inheritance() -> (Heritage, Option<Predecessor>) {
     let wanted = env::var(VARIABLE).ok();
     let parent = getppid().map(|id| id.as_raw_nonzero().get());
     let Some(numbers) = wanted.and_then(|text| numbers(&text, parent)) else {
-        return (Inherited::from_environment(), None);
+        let heritage = Heritage {
+            sockets: Inherited::from_environment(),
+            takes_over: false,
+        };
+        return (heritage, None);
     };
     let mut taken = take_inherited(&numbers).into_iter();
     let predecessor = taken.next().and_then(Result::ok).map(|tell| Predecessor {
@@ -170,7 +174,11 @@ pub fn inheritance() -> (Inherited, Option<Predecessor>) {
     });
     let sockets = numbers.iter().skip(1).zip(taken);
     let sockets = sockets.map(|(number, taken)| (format!("descriptor {number}"), taken));
-    (Inherited::of(sockets), predecessor)
+    let heritage = Heritage {
+        sockets: Inherited::of(sockets),
+        takes_over: true,
+    };
+    (heritage, predecessor)
 }
 
 /// The descriptors that process `parent` has left open for its child.

@@ -24,6 +24,7 @@ use evener::admin::{Admin, Door, DoorError, Handler, Method, Request, Response};
 use evener::config::Config;
 use evener::limits::ADMIN_CONNECTIONS;
 use evener::log::{Log, LogThread};
+use evener::systemd::Heritage;
 use serde_json::{Value, json};
 use support::{DEADLINE, TempDir, eventually};
 
@@ -85,9 +86,13 @@ impl Served {
             begun: begun_sender,
             go_on: go_on_receiver,
         });
-        let door = Door::open(&config, &log).unwrap().unwrap();
+        let door = Door::open(&config, &mut Heritage::default(), &log)
+            .unwrap()
+            .unwrap();
         Served {
-            admin: Some(Admin::start(door, handler, &log).unwrap()),
+            admin: Some(
+                Admin::start(door, handler, &log, crossbeam_channel::bounded(0).1).unwrap(),
+            ),
             log,
             log_thread: Some(log_thread),
             begun,
@@ -496,11 +501,13 @@ fn a_second_server_takes_over_at_another_address() {
     let mut served = Served::new();
     let old = served.address();
     let config = config("{ bind: 'unix:DIR/sock' }", served.dir.path());
-    let door = Door::open(&config, &served.log).unwrap().unwrap();
+    let door = Door::open(&config, &mut Heritage::default(), &served.log)
+        .unwrap()
+        .unwrap();
     let (begun, _) = bounded(1);
     let (_, go_on) = bounded(1);
     let handler = Arc::new(Echo { begun, go_on });
-    let new = Admin::start(door, handler, &served.log).unwrap();
+    let new = Admin::start(door, handler, &served.log, crossbeam_channel::bounded(0).1).unwrap();
     assert_eq!(served.ask("GET /", "").status, 200, "both answer");
     served.join();
     assert!(TcpStream::connect(old).is_err());
@@ -538,15 +545,19 @@ fn an_address_that_was_asked_for_and_is_taken_is_an_error_and_the_default_is_non
     let at = taken.local_addr().unwrap();
     let (log, log_thread) = Log::start(&config("off", dir.path()).log, std::io::sink()).unwrap();
     let asked_for = config(&format!("{{ bind: '{at}' }}"), dir.path());
-    let error = Door::open(&asked_for, &log).unwrap_err();
+    let error = Door::open(&asked_for, &mut Heritage::default(), &log).unwrap_err();
     assert!(matches!(error, DoorError::Bind { .. }));
     assert!(error.to_string().contains(&at.to_string()), "{error}");
 
     let mut by_default = asked_for.clone();
     by_default.admin.as_mut().unwrap().configured = false;
-    assert!(Door::open(&by_default, &log).unwrap().is_none());
     assert!(
-        Door::open(&config("off", dir.path()), &log)
+        Door::open(&by_default, &mut Heritage::default(), &log)
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        Door::open(&config("off", dir.path()), &mut Heritage::default(), &log)
             .unwrap()
             .is_none()
     );
@@ -563,7 +574,7 @@ fn a_token_that_is_none_is_an_error() {
         if let Some(text) = text {
             fs::write(&file, text).unwrap();
         }
-        let error = Door::open(&config, &log).unwrap_err();
+        let error = Door::open(&config, &mut Heritage::default(), &log).unwrap_err();
         assert!(matches!(error, DoorError::Token { .. }));
         assert!(error.to_string().contains(what), "{error}");
     }

@@ -20,6 +20,7 @@ use evener::admin::{Admin, Door, Handler, Method, Request, Response};
 use evener::config::Config;
 use evener::limits::ADMIN_CONNECTIONS;
 use evener::log::{Log, LogThread};
+use evener::systemd::Heritage;
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -135,8 +136,16 @@ impl Served {
         let config = Config::from_yaml("test", &text).unwrap();
         let (log, log_thread) = Log::start(&config.log, std::io::sink()).unwrap();
         let api = Arc::new(Api::default());
-        let door = Door::open(&config, &log).unwrap().unwrap();
-        let admin = Admin::start(door, Arc::clone(&api) as Arc<dyn Handler>, &log).unwrap();
+        let door = Door::open(&config, &mut Heritage::default(), &log)
+            .unwrap()
+            .unwrap();
+        let admin = Admin::start(
+            door,
+            Arc::clone(&api) as Arc<dyn Handler>,
+            &log,
+            crossbeam_channel::bounded(0).1,
+        )
+        .unwrap();
         let address = admin.address();
         let at = address.strip_prefix("http://").unwrap_or(address);
         Served {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::TryRecvError;
-use evener::config::{self, WhenDown};
+use evener::config::{self, BackendAddress};
 use evener::policy::balance;
 use evener::policy::health::{AdminState, Health};
 use evener::pool::{Backend, Pool};
@@ -221,16 +221,13 @@ fn active_of_a_pool_is_spread_by_its_leases_and_given_back() {
 }
 
 fn pool_of_two() -> Pool {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let server = config::Backend::new(BackendAddress::Ip(address));
     let config = config::Pool {
-        name: "web".into(),
         balance: balance::by_name("least_connections").unwrap(),
-        retries: 0,
-        when_down: WhenDown::Reset,
-        health_check: None,
-        backends: Vec::new(),
+        ..config::Pool::new("web", vec![server])
     };
     let backends = ["one", "two"].map(|name| {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let backend = Backend::new(name, address, 1, AdminState::Ready, Health::Up);
         Arc::new(backend)
     });

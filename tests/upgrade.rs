@@ -161,37 +161,73 @@ fn a_new_process_that_fails_changes_nothing_and_says_why() {
     new.stop();
 }
 
-/// Asks for /healthz until the admin server answers: it moves from one process to the other.
-fn wait_for_admin(address: SocketAddr) {
-    eventually("an answer of the admin server", || {
-        let mut stream = TcpStream::connect(address).ok()?;
-        let request =
-            format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut status = [0; 12];
-        stream.read_exact(&mut status).ok()?;
-        (&status == b"HTTP/1.1 200").then_some(())
-    });
+/// Whether evener is ready, by the admin server at this address.
+fn is_ready(address: SocketAddr) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.starts_with("HTTP/1.1 200 "))
 }
 
 #[test]
-fn the_admin_address_moves_to_the_new_process_and_comes_back_if_that_fails() {
+fn whoever_asks_whether_evener_is_ready_hears_yes_all_through_an_upgrade() {
     let (dummy, port, admin) = (Dummy::start("a"), RefusingPort::new(), RefusingPort::new());
     let section = format!("admin: {{ bind: \"{}\" }}", admin.address());
-    let good = config(&[dummy.address()], &[], &[&section]);
-    let good = good.replace("127.0.0.1:0", &port.address().to_string());
-    let evener = Evener::start(&good);
-    wait_for_admin(admin.address());
-    evener.rewrite_config("pools: [{ nonsense: 1 }]");
-    evener.signal(Signal::USR2);
-    evener.wait_log("did not take over");
-    wait_for_admin(admin.address());
+    let text = config(&[dummy.address()], &[], &[&section]);
+    let text = text.replace("127.0.0.1:0", &port.address().to_string());
+    let (address, asked) = (admin.address(), port.address());
+    drop((port, admin));
+    let evener = Evener::start(&text);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let answers = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut answers = Vec::new();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                answers.push(is_ready(address));
+            }
+            answers
+        });
+        let successor = Successor::of(&evener);
+        ended(&evener);
+        assert_eq!(who_serves(asked).unwrap(), "a");
+        assert!(is_ready(address).unwrap(), "the new one has the address");
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let answers = asking.join().unwrap();
+        drop(successor);
+        answers
+    });
+    let bad: Vec<_> = answers
+        .iter()
+        .filter(|answer| !matches!(answer, Ok(true)))
+        .collect();
+    assert!(
+        bad.is_empty(),
+        "{} of {}: {bad:?}",
+        bad.len(),
+        answers.len()
+    );
+}
 
-    evener.rewrite_config(&good);
-    let new = Successor::of(&evener);
+#[test]
+fn a_unix_socket_of_the_admin_server_passes_to_the_new_process() {
+    let (dummy, port) = (Dummy::start("a"), RefusingPort::new());
+    let dir = TempDir::new();
+    let path = dir.path().join("admin.sock");
+    let section = format!("admin: {{ bind: \"unix:{}\" }}", path.display());
+    let text = config(&[dummy.address()], &[], &[&section]);
+    let text = text.replace("127.0.0.1:0", &port.address().to_string());
+    drop(port);
+    let evener = Evener::start(&text);
+    let successor = Successor::of(&evener);
     ended(&evener);
-    wait_for_admin(admin.address());
-    new.stop();
+    let address = format!("unix:{}", path.display());
+    let status = Evener::command(&["status", "--json", "--admin", &address]);
+    let id = successor.id.as_raw_nonzero();
+    assert!(
+        status.stdout.contains(&format!("\"pid\":{id}")),
+        "{status:?}"
+    );
 }
 
 #[test]

@@ -3,8 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::TcpListener;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use super::guard::{Guard, Place};
@@ -12,9 +11,11 @@ use super::token::Token;
 use crate::config::{Admin, AdminBind, Bind, Config};
 use crate::events::Event;
 use crate::log::Log;
-use crate::net::listener::{self, Bound};
+use crate::net::listener::{self, Bound, Listening};
+use crate::net::stream::Stream;
 use crate::net::unix::UnixListener;
 use crate::sync::Published;
+use crate::systemd::Heritage;
 
 /// A listening admin address. Connections wait in its backlog until a server is started on it.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub struct Door {
 
 #[derive(Debug)]
 enum Listener {
-    Tcp(TcpListener),
+    Tcp(Listening),
     Unix(UnixListener),
 }
 
@@ -63,7 +64,11 @@ impl Door {
     /// # Errors
     ///
     /// [`DoorError`].
-    pub fn open(config: &Config, log: &Log) -> Result<Option<Door>, DoorError> {
+    pub fn open(
+        config: &Config,
+        heritage: &mut Heritage,
+        log: &Log,
+    ) -> Result<Option<Door>, DoorError> {
         let Some(admin) = &config.admin else {
             return Ok(None);
         };
@@ -73,7 +78,7 @@ impl Door {
                 io::ErrorKind::AddrInUse,
                 format!("listener {listener} has it"),
             )),
-            None => bind(&admin.bind),
+            None => bind(&admin.bind, heritage),
         };
         match bound {
             Ok((listener, place, address)) => Ok(Some(Door {
@@ -134,10 +139,30 @@ impl Door {
 
     /// Wakes who accepts here, which is the end of it; a unix socket's file is gone.
     pub(super) fn close(&self) {
-        if let Listener::Unix(listener) = &self.listener {
-            listener.remove_file();
+        match &self.listener {
+            Listener::Tcp(listener) => listener.shut_down(),
+            Listener::Unix(listener) => {
+                listener.remove_file();
+                listener.shut_down();
+            }
         }
-        listener::shut_down(self);
+    }
+
+    /// Waits for the next connection.
+    pub(super) fn accept(&self) -> io::Result<Stream> {
+        match &self.listener {
+            Listener::Tcp(listener) => Ok(listener::accept(listener)?.0.into()),
+            Listener::Unix(listener) => Stream::accept(listener),
+        }
+    }
+
+    /// The socket once more, for a program that this process starts. It makes one of the file system
+    /// anew.
+    pub(super) fn for_another_program(&self) -> io::Result<Option<OwnedFd>> {
+        match &self.listener {
+            Listener::Tcp(listener) => listener.for_another_program().map(Some),
+            Listener::Unix(_) => Ok(None),
+        }
     }
 
     pub(super) fn is_at(&self, bind: &AdminBind) -> bool {
@@ -150,29 +175,24 @@ impl Door {
     }
 }
 
-impl AsFd for Door {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.listener {
-            Listener::Tcp(listener) => listener.as_fd(),
-            Listener::Unix(listener) => listener.as_fd(),
-        }
-    }
-}
-
-fn bind(address: &AdminBind) -> io::Result<(Listener, Place, String)> {
+fn bind(address: &AdminBind, heritage: &mut Heritage) -> io::Result<(Listener, Place, String)> {
     match address {
         AdminBind::Tcp(Bind {
             address,
             dual_stack,
             ..
         }) => {
-            let listener = Bound::new(*address, *dual_stack)?.listen()?;
+            let bound = match heritage.sockets.take(*address) {
+                Some(socket) => Bound::inherited(socket)?,
+                None => Bound::new(*address, *dual_stack)?,
+            };
+            let listener = Listening::new(bound)?;
             let real = listener.local_addr()?;
             let shown = format!("http://{real}/");
             Ok((Listener::Tcp(listener), Place::Tcp(real), shown))
         }
         AdminBind::Unix(path) => {
-            let listener = UnixListener::bind(path)?;
+            let listener = UnixListener::bind(path, heritage.takes_over)?;
             Ok((Listener::Unix(listener), Place::Unix, address.to_string()))
         }
     }

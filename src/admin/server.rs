@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::io;
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
@@ -60,12 +61,18 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Starts to answer at this door.
+    /// Starts to answer at this door when `begin` is disconnected; until then connections wait in the
+    /// backlog.
     ///
     /// # Errors
     ///
     /// When the OS refuses the thread.
-    pub fn start(door: Door, handler: Arc<dyn Handler>, log: &Log) -> io::Result<Admin> {
+    pub fn start(
+        door: Door,
+        handler: Arc<dyn Handler>,
+        log: &Log,
+        begin: Receiver<Infallible>,
+    ) -> io::Result<Admin> {
         let door = Arc::new(door);
         let (alive, ended) = crossbeam_channel::bounded(0);
         let acceptor = Acceptor {
@@ -77,7 +84,10 @@ impl Admin {
             ended,
             reported: None,
         };
-        let thread = threads::spawn("admin", move || acceptor.run())?;
+        let thread = threads::spawn("admin", move || {
+            let _ = begin.recv();
+            acceptor.run();
+        })?;
         log.send(Event::AdminListening {
             address: door.address().to_owned(),
         });
@@ -87,6 +97,15 @@ impl Admin {
     /// Where it is: `http://127.0.0.1:9900/` or `unix:/path`.
     pub fn address(&self) -> &str {
         self.door.address()
+    }
+
+    /// Its socket once more, for a program that this process starts; `None` for a unix socket.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor left.
+    pub fn for_another_program(&self) -> io::Result<Option<OwnedFd>> {
+        self.door.for_another_program()
     }
 
     /// Does it listen where this says? Then a reload keeps it, and gives it the token of the config.
@@ -149,7 +168,7 @@ impl Acceptor {
 
     /// One round: at most one connection.
     fn next(&mut self) -> ControlFlow<()> {
-        match Stream::accept(&*self.door) {
+        match self.door.accept() {
             Ok(stream) => {
                 self.join_ended();
                 self.admit(stream);

@@ -2,7 +2,7 @@
 //! written: for short talks with a peer that may be slow on purpose. The relay uses none of this.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,6 +19,14 @@ use super::{family, set_stream_options};
 #[derive(Debug)]
 pub struct Stream {
     socket: OwnedFd,
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Stream {
+        Stream {
+            socket: stream.into(),
+        }
+    }
 }
 
 impl Stream {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use super::listener;
 use super::stream::Stream;
 
 /// Connections that may wait to be accepted.
@@ -33,20 +34,21 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    /// Listens at `path`. The socket of a process that has died is replaced.
+    /// Listens at `path`. The socket of a process that has died is replaced; `takes_over`: that of a
+    /// living one, too, which is about to go.
     ///
     /// # Errors
     ///
     /// `AddrInUse` when somebody listens there; `AlreadyExists` when a file is there that is no
     /// socket; and what bind(2) gives: no such directory, no permission.
-    pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    pub fn bind(path: &Path, takes_over: bool) -> io::Result<UnixListener> {
         let address = SocketAddrUnix::new(path)?;
         let flags = SocketFlags::CLOEXEC;
         let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         let socket = private(socket)?;
         match net::bind(&socket, &address) {
             Err(Errno::ADDRINUSE) => {
-                remove_stale(path)?;
+                remove_old(path, takes_over)?;
                 net::bind(&socket, &address)?;
             }
             result => result?,
@@ -58,6 +60,11 @@ impl UnixListener {
         };
         net::listen(&listener.socket, BACKLOG)?;
         Ok(listener)
+    }
+
+    /// Ends it: a thread that waits for a connection wakes and gets none.
+    pub fn shut_down(&self) {
+        listener::shut_down(&self.socket);
     }
 
     /// Removes the file, if it is still ours; nobody finds the socket any more.
@@ -78,11 +85,15 @@ fn private(socket: OwnedFd) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Removes the socket of a process that has died, and nothing else.
-fn remove_stale(path: &Path) -> io::Result<()> {
+/// Removes the socket of a process that has died, or of the one that this takes over from, and nothing
+/// else.
+fn remove_old(path: &Path, takes_over: bool) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
         let what = "a file that is no socket is there; remove it, or choose another path";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+    }
+    if takes_over {
+        return fs::remove_file(path);
     }
     match Stream::connect_unix(path, ASK_TIMEOUT) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
@@ -135,7 +146,7 @@ mod tests {
     #[test]
     fn only_the_owner_may_connect_and_the_file_goes_with_the_socket() {
         let dir = Dir::new("mode");
-        let listener = UnixListener::bind(&dir.socket()).unwrap();
+        let listener = UnixListener::bind(&dir.socket(), false).unwrap();
         let mode = fs::symlink_metadata(dir.socket())
             .unwrap()
             .permissions()
@@ -151,8 +162,8 @@ mod tests {
         let dir = Dir::new("stale");
         drop(std::os::unix::net::UnixListener::bind(dir.socket()).unwrap());
         assert!(dir.socket().exists(), "std leaves the file behind");
-        let living = UnixListener::bind(&dir.socket()).unwrap();
-        let error = UnixListener::bind(&dir.socket()).unwrap_err();
+        let living = UnixListener::bind(&dir.socket(), false).unwrap();
+        let error = UnixListener::bind(&dir.socket(), false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(living);
     }
@@ -161,7 +172,7 @@ mod tests {
     fn a_file_that_is_no_socket_stays() {
         let dir = Dir::new("file");
         fs::write(dir.socket(), "precious").unwrap();
-        let error = UnixListener::bind(&dir.socket()).unwrap_err();
+        let error = UnixListener::bind(&dir.socket(), false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(dir.socket()).unwrap(), b"precious");
     }
@@ -169,9 +180,9 @@ mod tests {
     #[test]
     fn the_socket_of_somebody_who_came_later_stays() {
         let dir = Dir::new("later");
-        let first = UnixListener::bind(&dir.socket()).unwrap();
+        let first = UnixListener::bind(&dir.socket(), false).unwrap();
         fs::remove_file(dir.socket()).unwrap();
-        let _second = UnixListener::bind(&dir.socket()).unwrap();
+        let _second = UnixListener::bind(&dir.socket(), false).unwrap();
         drop(first);
         assert!(Stream::connect_unix(&dir.socket(), ASK_TIMEOUT).is_ok());
     }

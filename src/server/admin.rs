@@ -1,12 +1,16 @@
 //! The admin server across reloads: it stays, moves, starts or ends as the config says.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
 
 use super::{Server, StartError};
 use crate::admin::{Admin, Door, Token};
 use crate::api::Api;
 use crate::config::Config;
 use crate::log::Log;
+use crate::systemd::Heritage;
 
 /// What becomes of the admin server.
 #[derive(Debug)]
@@ -31,13 +35,17 @@ impl NextAdmin {
     pub(super) fn prepare(
         config: &Config,
         current: Option<&Admin>,
+        heritage: &mut Heritage,
         log: &Log,
     ) -> Result<NextAdmin, StartError> {
         Ok(match (&config.admin, current) {
             (Some(wanted), Some(admin)) if admin.is_at(&wanted.bind) => {
                 NextAdmin::Stays(Door::read_token(wanted, log)?)
             }
-            (Some(_), _) => Door::open(config, log)?.map_or(NextAdmin::Off, NextAdmin::Opens),
+            (Some(_), _) => {
+                let door = Door::open(config, heritage, log)?;
+                door.map_or(NextAdmin::Off, NextAdmin::Opens)
+            }
             (None, _) => NextAdmin::Off,
         })
     }
@@ -45,13 +53,19 @@ impl NextAdmin {
 
 impl Server {
     /// Starts the admin server that the next config wants, if it is another one.
-    pub(super) fn start_admin(&self, next: NextAdmin) -> Result<AdminChange, StartError> {
+    /// It answers when `begin` is disconnected.
+    pub(super) fn start_admin(
+        &self,
+        next: NextAdmin,
+        begin: Receiver<Infallible>,
+    ) -> Result<AdminChange, StartError> {
         Ok(match next {
             NextAdmin::Off => AdminChange::Replaced(None),
             NextAdmin::Stays(token) => AdminChange::Token(token),
             NextAdmin::Opens(door) => {
                 let api = Arc::new(Api::new(Arc::clone(&self.control)));
-                let admin = Admin::start(door, api, &self.log).map_err(StartError::Thread)?;
+                let admin =
+                    Admin::start(door, api, &self.log, begin).map_err(StartError::Thread)?;
                 AdminChange::Replaced(Some(admin))
             }
         })

@@ -38,7 +38,7 @@ use crate::log::Log;
 use crate::net::splice::Pipes;
 use crate::reaper;
 use crate::sync::{Gate, Published, Ticket};
-use crate::systemd::Inherited;
+use crate::systemd::Heritage;
 use crate::threads::{self, Threads};
 use entrances::{Entrances, Tools};
 use reload::Next;
@@ -88,7 +88,7 @@ pub enum Shutdown {
 impl Server {
     /// Takes the addresses, starts the threads, waits for the first round of probes, and opens. A
     /// message on `signals` breaks the start off. `config` is what `source` has just given. Addresses
-    /// that are `inherited` are not bound anew.
+    /// that are in the `heritage` are not bound anew.
     ///
     /// # Errors
     ///
@@ -98,12 +98,12 @@ impl Server {
         config: Config,
         log: &Log,
         signals: &Receiver<()>,
-        mut inherited: Inherited,
+        mut heritage: Heritage,
     ) -> Result<Server, StartError> {
         let nothing = nothing_yet(&source, &config);
         let none = Entrances::default();
-        let next = Next::prepare(config, &nothing, &none, &mut inherited, None, log)?;
-        service::report_unused(inherited, log);
+        let next = Next::prepare(config, &nothing, &none, &mut heritage, None, log)?;
+        service::report_unused(heritage.sockets, log);
         let capacity = Arc::new(Capacity::read());
         let configured = next.config.limits.max_connections;
         log.send(Event::Room {

@@ -25,7 +25,7 @@ use crate::health::{Order, Target};
 use crate::log::Log;
 use crate::registry::Listener;
 use crate::session::Context;
-use crate::systemd::Inherited;
+use crate::systemd::Heritage;
 
 /// A little more than the longest probe takes, for threads that are slow to start.
 const FIRST_ROUND_SLACK: Duration = Duration::from_secs(1);
@@ -45,14 +45,14 @@ impl Next {
         config: Config,
         running: &Running,
         entrances: &Entrances,
-        inherited: &mut Inherited,
+        heritage: &mut Heritage,
         admin: Option<&Admin>,
         log: &Log,
     ) -> Result<Next, StartError> {
         let draft = build::draft(&config, running)?;
-        let taken = entrances.take_missing(&config, inherited)?;
+        let taken = entrances.take_missing(&config, &mut heritage.sockets)?;
         // After the listeners: where its address was not asked for, it gives way to them.
-        let admin = NextAdmin::prepare(&config, admin, log)?;
+        let admin = NextAdmin::prepare(&config, admin, heritage, log)?;
         Ok(Next {
             config: Arc::new(config),
             draft,
@@ -108,7 +108,7 @@ impl Server {
         let running = self.control.running.load();
         let failed = |error: StartError| vec![error.to_string()];
         let admin = self.admin.as_ref();
-        let nothing = &mut Inherited::default();
+        let nothing = &mut Heritage::default();
         let next = Next::prepare(config, &running, &self.entrances, nothing, admin, &self.log);
         let next = next.map_err(failed)?;
         let changes = plan::changes(&running, &next, SystemTime::now());
@@ -161,7 +161,9 @@ impl Server {
         let running = self.control.running.load();
         let contexts = self.contexts(&config, &draft, &running);
         let context = |name: &str| contexts.get(name).cloned();
-        let admin = self.start_admin(admin)?;
+        // Dropped at the end: whoever asks at a new admin address hears of the new config only.
+        let (_not_in_force, in_force) = crossbeam_channel::bounded(0);
+        let admin = self.start_admin(admin, in_force)?;
         if let Err(error) = self.entrances.open(taken, &self.tools, context) {
             if let AdminChange::Replaced(started) = admin {
                 self.retire_admin(started);

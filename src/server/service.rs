@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 
-use super::admin::NextAdmin;
 use super::{Server, Shutdown};
 use crate::config;
 use crate::control::{Change, Request};
@@ -69,7 +68,7 @@ impl Server {
                     Ok(pid) => return self.hand_over(around, pid),
                     Err(error) => {
                         is_upgrading = false;
-                        self.go_on(error);
+                        self.log.send(Event::UpgradeFailed { error });
                     }
                 },
             }
@@ -101,18 +100,14 @@ impl Server {
         self.shut_down(&around.signals, delay)
     }
 
-    /// Starts another evener with our sockets, and a thread that waits for its word. It needs the admin
-    /// address too, which two can't have: so for the time being nobody answers there.
-    fn start_successor(
-        &mut self,
-        around: &Surroundings,
-        outcomes: Sender<Outcome>,
-    ) -> io::Result<()> {
+    /// Starts another evener with our sockets, and a thread that waits for its word.
+    fn start_successor(&self, around: &Surroundings, outcomes: Sender<Outcome>) -> io::Result<()> {
         let program = around.program.as_ref();
         let program = program.map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
-        let sockets = self.entrances.for_another_program()?;
-        let admin = self.admin.take();
-        self.retire_admin(admin);
+        let mut sockets = self.entrances.for_another_program()?;
+        if let Some(admin) = &self.admin {
+            sockets.extend(admin.for_another_program()?);
+        }
         let successor = program.start(sockets)?;
         self.log.send(Event::UpgradeStarted {
             pid: successor.id(),
@@ -127,29 +122,15 @@ impl Server {
         Ok(())
     }
 
-    /// Nobody has taken over: everything is as before, the admin address included.
-    fn go_on(&mut self, error: String) {
-        self.log.send(Event::UpgradeFailed { error });
-        if self.admin.is_some() {
-            return;
-        }
-        let running = self.control.running.load();
-        let opened = NextAdmin::prepare(&running.config, None, &self.log)
-            .and_then(|admin| self.start_admin(admin));
-        match opened {
-            Ok(change) => self.settle_admin(change),
-            Err(error) => self.log.send(Event::UpgradeFailed {
-                error: error.to_string(),
-            }),
-        }
-    }
-
     /// Leaves the listeners to process `pid` and drains. Whoever this process has accepted, it serves:
     /// so the acceptors end first, and only then do the gates close.
-    fn hand_over(self, around: &Surroundings, pid: u32) -> Shutdown {
+    fn hand_over(mut self, around: &Surroundings, pid: u32) -> Shutdown {
         self.told(around.manager.main_process(pid));
         self.log.send(Event::Upgraded { pid });
         self.entrances.leave();
+        // Who asks at the admin address means the one that serves.
+        let admin = self.admin.take();
+        self.retire_admin(admin);
         // The delay is for an outer balancer that has to look away; this address goes on being served.
         self.shut_down(&around.signals, Duration::ZERO)
     }

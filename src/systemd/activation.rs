@@ -23,6 +23,15 @@ pub struct Inherited {
     refused: Vec<String>,
 }
 
+/// What a process has from whoever started it, or from the one before it.
+#[derive(Debug, Default)]
+pub struct Heritage {
+    /// Sockets that are open already.
+    pub sockets: Inherited,
+    /// The one before still runs and is about to go, so what can't be shared is taken from it.
+    pub takes_over: bool,
+}
+
 #[derive(Debug)]
 struct Socket {
     name: String,

@@ -6,7 +6,7 @@
 
 mod activation;
 
-pub use activation::Inherited;
+pub use activation::{Heritage, Inherited};
 
 use std::env;
 use std::ffi::{OsStr, OsString};
