@@ -19,6 +19,7 @@ Usage: backend PORT [OPTIONS]
   --bind IP        address to listen on [default: 127.0.0.1]
   --name NAME      text instead of the port in the greeting
   --banner TEXT    send this line first, before anything is read
+  --proxy          expect a PROXY header (v1 or v2), name the client in the greeting
   --delay TIME     wait before each answer, for example 200ms
   --echo           send every byte back instead of speaking HTTP
   --reset          accept, then reset the connection (RST)
@@ -105,6 +106,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, String> {
                 })?;
             }
             Long("name") => options.name = Some(text(&mut arguments, "--name")?),
+            Long("proxy") => options.proxy_header = true,
             Long("banner") => options.banner = Some(text(&mut arguments, "--banner")?),
             Long("delay") => {
                 options.delay = value(&mut arguments, "--delay", "a time such as 200ms", |text| {

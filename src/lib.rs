@@ -11,7 +11,7 @@
 //! client ──▶ listener thread    waits for room, accepts, sets two threads aside
 //!                 │
 //!                 ▼
-//!            session thread     leases a backend, connects (the next one if it fails),
+//!            session thread     takes a PROXY header, leases a backend, connects (the next one if it fails),
 //!                 │             serves the opening exchange, then copies client ──▶ backend
 //!                 ▼
 //!            return thread      copies client ◀── backend, if the session lives on
@@ -40,7 +40,7 @@
 //! | [`health`] | the checker thread, and one probe |
 //! | [`registry`] | the sessions that live now |
 //! | [`pool`] | backends, the published rotation, picking, leases |
-//! | [`net`] | sockets and no policy: listen, connect, [`net::relay`], [`net::splice`], [`net::end`], reset |
+//! | [`net`] | sockets and no policy: listen, connect, [`net::proxy_protocol`], [`net::relay`], [`net::splice`], [`net::end`], reset |
 //! | [`dummy`] | the backend of the demo, the tests and the benchmarks |
 //! | [`log`] | the log thread and its channel |
 //! | [`threads`] | parked threads, reused |
@@ -58,7 +58,7 @@
 //! | `evener` | the server; makes every change | the channels of signals and of requests | a signal came |
 //! | `ctrl-c` | | `sem_wait`, for the signal handler | the process ends |
 //! | `listen NAME` | nothing: hands everything on | `accept`, or the gate when full | the gate is closed, the socket shut down |
-//! | `c12>…:8000` | session 12; reads the client | `recv`, `send` or `splice`; `poll` while connecting and in the opening; at the end a condition variable | both sides have ended |
+//! | `c12>…:8000`, `c12 header` before | session 12; reads the client | `recv`, `send` or `splice`; `poll` while it waits for a PROXY header, while connecting and in the opening; at the end a condition variable | both sides have ended |
 //! | `c12<…:8000` | nothing: borrows the session | `recv` of the backend, `send` to the client, or `splice` | the same |
 //! | `parked`, or for 50 ms its last name | nothing | `park`, for a job | not needed for two seconds, or shutdown |
 //! | `health` | every health state | its channels, until the next probe is due | the channel of orders is disconnected |

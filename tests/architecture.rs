@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 /// below its own; two modules of one row know nothing of each other.
 const FLOORS: &[&[&str]] = &[
     &["server", "demo"],
-    &["client", "api"],
+    &["client"],
+    &["api"],
     &["admin"],
     &["control"],
     &["acceptor"],

@@ -98,6 +98,17 @@ fn name_bind_and_banner() {
 }
 
 #[test]
+fn proxy_names_the_client_of_the_header() {
+    let (_backend, address) = start(&["--name", "blue", "--proxy"]);
+    let (answer, _) = ask(
+        address,
+        "PROXY TCP4 192.0.2.1 192.0.2.2 5000 443\r\nGET / HTTP/1.0\r\n\r\n",
+    );
+    let greeting = "Hello from Backend Server on port: blue\nClient: 192.0.2.1:5000\n";
+    assert!(answer.ends_with(greeting), "{answer}");
+}
+
+#[test]
 fn delay_comes_before_every_answer() {
     let (_backend, address) = start(&["--delay", "50ms"]);
     let before = Instant::now();
@@ -138,7 +149,8 @@ fn help_and_version_go_to_stdout() {
     let help = run(BACKEND, &["--help"]);
     assert_eq!(help.code, Some(0));
     for flag in [
-        "PORT", "--bind", "--name", "--banner", "--delay", "--echo", "--reset", "--close", "--hang",
+        "PORT", "--bind", "--name", "--banner", "--proxy", "--delay", "--echo", "--reset",
+        "--close", "--hang",
     ] {
         assert!(help.stdout.contains(flag), "{flag} in {}", help.stdout);
     }

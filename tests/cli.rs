@@ -316,6 +316,7 @@ fn every_json_line_parses_and_a_sessions_line_has_every_field() {
         "listener",
         "pool",
         "client",
+        "via",
         "backend",
         "address",
         "bytes_in",
@@ -326,6 +327,7 @@ fn every_json_line_parses_and_a_sessions_line_has_every_field() {
         "failures",
         "reason",
         "code",
+        "detail",
     ];
     for session in &ended {
         let mut keys: Vec<&str> = session

@@ -25,7 +25,7 @@ fn connection(live: &Live, silence: Duration, now: Duration) -> Value {
         "id": origin.id,
         "listener": &*origin.listener.name,
         "pool": &*origin.pool.name,
-        "client": origin.address.to_string(),
+        "client": live.client_address().to_string(),
         "backend": server.map(|backend| &*backend.name),
         "address": server.map(|backend| backend.address.to_string()),
         "age_seconds": now.saturating_sub(origin.since).as_secs_f64(),

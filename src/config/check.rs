@@ -5,7 +5,7 @@
 use super::admin::check_admin;
 use super::error::{Problem, quoted};
 use super::value::did_you_mean;
-use super::{Backend, BackendAddress, Bind, Config, Pool};
+use super::{AcceptProxy, Backend, BackendAddress, Bind, Config, Pool};
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -177,6 +177,15 @@ impl Config {
     /// What is allowed and still looks like a mistake, a sentence each, for the log at start-up.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        for listener in &self.listeners {
+            let accept = listener.accept_proxy_protocol.iter();
+            warnings.extend(accept.flat_map(AcceptProxy::everybody).map(|network| {
+                format!(
+                    "listener {}: accept_proxy_protocol from {network} lets every client claim any address",
+                    quoted(&listener.name)
+                )
+            }));
+        }
         for pool in &self.pools {
             if !self
                 .listeners

@@ -47,6 +47,10 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// question's end, short enough that peers which never close do not pile up.
 pub const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// From the accept to the end of a PROXY header (the specification, section 2: "at least 3 seconds to
+/// cover a TCP retransmit").
+pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// From the stop signal to the closing of the listeners. None: only who has a balancer in front
 /// that must notice first needs one.
 pub const PRE_STOP_DELAY: Duration = Duration::ZERO;
@@ -153,6 +157,7 @@ impl Listener {
             bind: vec![bind],
             pool: pool.to_string(),
             max_connections: None,
+            accept_proxy_protocol: None,
         }
     }
 }
@@ -165,6 +170,7 @@ impl Pool {
             balance: balance(),
             retries: RETRIES,
             when_down: WhenDown::default(),
+            send_proxy_protocol: None,
             health_check: Some(HealthCheck::default()),
             backends,
         }
@@ -204,6 +210,7 @@ mod tests {
             CONNECT_TIMEOUT,
             IDLE_TIMEOUT,
             HALF_CLOSE_TIMEOUT,
+            PROXY_HEADER_TIMEOUT,
             DRAIN_TIMEOUT,
         ] {
             assert!(TIMEOUT_MIN <= timeout && timeout <= DURATION_MAX);

@@ -5,6 +5,7 @@ use super::admin::read_admin;
 use super::check::{Part, check};
 use super::error::{ConfigError, Problem, Spot, located, quoted};
 use super::pools::read_pool;
+use super::proxy_protocol::read_accept;
 use super::reader::{Map, Reading, text};
 use super::settings::{read_limits, read_log, read_performance, read_shutdown, read_timeouts};
 use super::value::{name, number, or_off};
@@ -162,6 +163,7 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
     };
     let limit = |text: &str| or_off(text, |text| number(text, &defaults::CONNECTIONS_RANGE));
     let max_connections = map.read(reading, "max_connections", None, limit);
+    let accept_proxy_protocol = read_accept(map.take("accept_proxy_protocol"), reading);
     reading.spots.insert(
         Part::ListenerName(index),
         map.spot(if map.has("name") { "name" } else { "bind" }),
@@ -176,6 +178,7 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
         bind,
         pool,
         max_connections,
+        accept_proxy_protocol,
     }
 }
 

@@ -20,6 +20,7 @@ mod error;
 mod file;
 mod pools;
 mod print;
+mod proxy_protocol;
 mod reader;
 mod settings;
 mod value;
@@ -32,11 +33,13 @@ mod tests;
 pub use admin::{Admin, AdminAddress, AdminBind, AdminOption};
 pub use ask::{Ask, What};
 pub use error::{ConfigError, Place, is_hidden, visible};
+pub use proxy_protocol::AcceptProxy;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::policy::bulk::Method;
+use crate::policy::proxy_protocol::Version;
 
 /// Everything that one run of evener is told, after validation.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +73,8 @@ pub struct Listener {
     pub pool: String,
     /// Sessions of this listener at once; `None` is no limit of its own.
     pub max_connections: Option<u32>,
+    /// Whose PROXY header is believed; `None` is `off`, and nobody's is.
+    pub accept_proxy_protocol: Option<AcceptProxy>,
 }
 
 /// One address to listen on.
@@ -94,6 +99,8 @@ pub struct Pool {
     pub retries: u32,
     /// What a client gets when no backend can take it.
     pub when_down: WhenDown,
+    /// The PROXY header that tells its backends whom a connection is for; `None` is `off`.
+    pub send_proxy_protocol: Option<Version>,
     /// How backends are probed; `None` is `off`, and every backend counts as up.
     pub health_check: Option<HealthCheck>,
     /// The servers; at least one.

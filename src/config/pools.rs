@@ -8,6 +8,7 @@ use super::value::{duration, name, number, policy, share, word};
 use super::yaml::{Node, Value};
 use super::{Backend, HealthCheck, Pool, Probe, WhenDown, defaults};
 use crate::policy::health::AdminState;
+use crate::policy::proxy_protocol::Version;
 
 /// Reads one pool; `only` says that there is no other, so that it may go without a name.
 pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Reading) -> Pool {
@@ -29,6 +30,10 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
             &WhenDown::ALL.map(|when| (when.word(), when)),
         )
     });
+    let send_proxy_protocol = map.read(reading, "send_proxy_protocol", None, |text| {
+        let [v1, v2] = Version::ALL.map(|version| (version.word(), Some(version)));
+        word("send_proxy_protocol", text, &[("off", None), v1, v2])
+    });
     let health_check = read_health_check(map.take("health_check"), reading);
     let backend_nodes = map.list(reading, "backends");
     if backend_nodes.is_none() {
@@ -46,6 +51,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         balance,
         retries,
         when_down,
+        send_proxy_protocol,
         health_check,
         backends,
     }

@@ -3,6 +3,7 @@
 
 use super::value::share_text;
 use super::{Admin, Backend, Config, HealthCheck, Listener, Pool, Probe};
+use crate::policy::proxy_protocol::Version;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -94,7 +95,22 @@ fn write_listener(out: &mut String, listener: &Listener) -> fmt::Result {
         out,
         "    max_connections: {}",
         number_or(listener.max_connections, "off")
-    )
+    )?;
+    match &listener.accept_proxy_protocol {
+        None => writeln!(out, "    accept_proxy_protocol: off"),
+        Some(accept) => {
+            let from: Vec<String> = accept
+                .from
+                .iter()
+                .map(|net| text(&net.to_string()))
+                .collect();
+            let (from, timeout) = (from.join(", "), time(accept.timeout));
+            writeln!(
+                out,
+                "    accept_proxy_protocol: {{ from: [{from}], timeout: {timeout} }}"
+            )
+        }
+    }
 }
 
 fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
@@ -102,6 +118,8 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
     writeln!(out, "    balance: {}", pool.balance.name)?;
     writeln!(out, "    retries: {}", pool.retries)?;
     writeln!(out, "    when_down: {}", pool.when_down.word())?;
+    let send = pool.send_proxy_protocol.map_or("off", Version::word);
+    writeln!(out, "    send_proxy_protocol: {send}")?;
     match &pool.health_check {
         None => writeln!(out, "    health_check: off")?,
         Some(check) => write_health_check(out, check)?,

@@ -1,6 +1,7 @@
 //! One connection of the dummy, from its banner to its end; runs on the connection's own thread and
 //! never touches anything but its socket. Another thread ends it by [`reset`].
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
@@ -11,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 
 use super::http::{self, Refusal, Request};
-use super::{Behaviour, Options};
+use super::{Behaviour, Options, proxy_header};
 
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -26,7 +27,7 @@ const HANG_KEEPALIVE: Duration = Duration::from_secs(10);
 pub(super) struct Plan {
     /// What the dummy was started with.
     pub(super) options: Options,
-    /// Body of every good answer.
+    /// Body of every good answer, but for the client's address.
     pub(super) greeting: String,
 }
 
@@ -34,12 +35,21 @@ impl Plan {
     /// One connection from its banner to its end. An error says that the client has gone.
     pub(super) fn serve(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
+        let greeting = if self.options.proxy_header {
+            // Before the banner: nothing is said to somebody unknown.
+            match proxy_header::read(stream) {
+                Ok(client) => Cow::from(format!("{}Client: {client}\n", self.greeting)),
+                Err(_) => return reset(stream),
+            }
+        } else {
+            Cow::from(&self.greeting)
+        };
         let mut writer = stream;
         if let Some(banner) = &self.options.banner {
             writer.write_all(format!("{banner}\n").as_bytes())?;
         }
         match self.options.behaviour {
-            Behaviour::Http => self.answer_requests(stream),
+            Behaviour::Http => self.answer_requests(stream, &greeting),
             Behaviour::Echo => self.echo(stream),
             Behaviour::Reset => {
                 self.delay(stream)?;
@@ -53,7 +63,7 @@ impl Plan {
         }
     }
 
-    fn answer_requests(&self, mut stream: &TcpStream) -> io::Result<()> {
+    fn answer_requests(&self, mut stream: &TcpStream, greeting: &str) -> io::Result<()> {
         // What was received and not used yet: a part of a head, or requests sent ahead of answers.
         let mut received = Vec::with_capacity(BUFFER_BYTES);
         loop {
@@ -74,7 +84,7 @@ impl Plan {
             self.delay(stream)?;
             stream.write_all(&http::answer(
                 "200 OK",
-                &self.greeting,
+                greeting,
                 request.head_only,
                 request.keep_alive,
             ))?;

@@ -10,6 +10,7 @@
 
 mod connection;
 mod http;
+mod proxy_header;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -61,6 +62,9 @@ pub struct Options {
     pub port: u16,
     /// Who the greeting says it is from; `None` is the port.
     pub name: Option<String>,
+    /// Every connection begins with a PROXY header; the greeting names the client that it gives. A
+    /// connection without one is reset.
+    pub proxy_header: bool,
     /// A line that is sent at once, before anything is read.
     pub banner: Option<String>,
     /// Wait before each answer (before each piece of an echo; before the RST or the FIN).
@@ -75,6 +79,7 @@ impl Default for Options {
             bind: Ipv4Addr::LOCALHOST.into(),
             port: 0,
             name: None,
+            proxy_header: false,
             banner: None,
             delay: Duration::ZERO,
             behaviour: Behaviour::Http,

@@ -172,6 +172,58 @@ fn the_banner_comes_first() {
 }
 
 #[test]
+fn with_a_proxy_header_it_names_the_client_and_without_one_it_resets() {
+    let backend = start(Options {
+        proxy_header: true,
+        banner: Some("hi".into()),
+        name: Some("a".into()),
+        ..Options::default()
+    });
+    let four =
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\xc0\0\x02\x01\xc0\0\x02\x02\x13\x88\x01\xbb\x04\0\0";
+    let six = [
+        &b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24"[..],
+        &[0; 15],
+        &[1],
+        &[0; 15],
+        &[2, 0, 80, 0, 81],
+    ];
+    for (header, client) in [
+        (
+            &b"PROXY TCP4 192.0.2.1 192.0.2.2 5000 443\r\n"[..],
+            "192.0.2.1:5000",
+        ),
+        (
+            b"PROXY TCP6 2001:db8::1 ::1 5000 443\r\n",
+            "[2001:db8::1]:5000",
+        ),
+        (b"PROXY UNKNOWN\r\n", "UNKNOWN"),
+        (four, "192.0.2.1:5000"),
+        (&six.concat(), "[::1]:80"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", "LOCAL"),
+    ] {
+        let mut stream = connect(&backend);
+        stream.write_all(header).unwrap();
+        send(&stream, "GET / HTTP/1.0\r\n\r\n");
+        let answer = rest(&stream);
+        let expected = format!("Hello from Backend Server on port: a\nClient: {client}\n");
+        assert!(
+            answer.starts_with("hi\nHTTP/1.1 200") && answer.ends_with(&expected),
+            "{answer}"
+        );
+    }
+    for wrong in [
+        "GET / HTTP/1.0\r\n\r\n",
+        "PROXY TCP4 nowhere\r\n",
+        &"PROXY UNKNOWNx".repeat(10),
+    ] {
+        let stream = connect(&backend);
+        send(&stream, wrong);
+        assert_reset(&stream);
+    }
+}
+
+#[test]
 fn the_answer_waits_for_the_delay() {
     let delay = Duration::from_millis(100);
     let backend = start(Options {

@@ -20,6 +20,12 @@ pub enum EndReason {
     IdleTimeout,
     /// One side had ended, and no byte came for `timeouts.half_close`.
     HalfCloseTimeout,
+    /// What came from a trusted proxy was no PROXY header.
+    BadProxyHeader,
+    /// The PROXY header was not complete in time.
+    ProxyHeaderTimeout,
+    /// The connection ended before its PROXY header was complete.
+    ClientLeftBeforeHeader,
     /// The client left while evener was connecting for it.
     ClientLeft,
     /// Every attempt to connect was refused, the last one too.
@@ -44,7 +50,7 @@ pub enum EndReason {
 
 impl EndReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [EndReason; 17] = [
+    pub const ALL: [EndReason; 20] = [
         EndReason::Normal,
         EndReason::ClientReset,
         EndReason::ServerReset,
@@ -52,6 +58,9 @@ impl EndReason {
         EndReason::ServerLost,
         EndReason::IdleTimeout,
         EndReason::HalfCloseTimeout,
+        EndReason::BadProxyHeader,
+        EndReason::ProxyHeaderTimeout,
+        EndReason::ClientLeftBeforeHeader,
         EndReason::ClientLeft,
         EndReason::ConnectRefused,
         EndReason::ConnectTimeout,
@@ -66,7 +75,7 @@ impl EndReason {
 
     /// The word in the log, and HAProxy's two letters for the same (its manual, "Session state at
     /// disconnection": who ended it, in upper case for an abort and in lower case for a timeout, and
-    /// when: C connecting, D exchanging data).
+    /// when: R waiting for the request, here the PROXY header, C connecting, D exchanging data).
     pub fn word_and_code(self) -> (&'static str, &'static str) {
         match self {
             EndReason::Normal => ("normal", "--"),
@@ -76,6 +85,9 @@ impl EndReason {
             EndReason::ServerLost => ("server_lost", "sD"),
             EndReason::IdleTimeout => ("idle_timeout", "cD"),
             EndReason::HalfCloseTimeout => ("half_close_timeout", "sD"),
+            EndReason::BadProxyHeader => ("bad_proxy_header", "PR"),
+            EndReason::ProxyHeaderTimeout => ("proxy_header_timeout", "cR"),
+            EndReason::ClientLeftBeforeHeader => ("client_closed_before_proxy_header", "CR"),
             EndReason::ClientLeft => ("client_closed_while_connecting", "CC"),
             EndReason::ConnectRefused => ("connect_refused", "SC"),
             EndReason::ConnectTimeout => ("connect_timeout", "sC"),
@@ -93,7 +105,9 @@ impl EndReason {
     /// that one left.
     pub fn level(self) -> LogLevel {
         match self {
-            EndReason::ConnectRefused
+            EndReason::BadProxyHeader
+            | EndReason::ProxyHeaderTimeout
+            | EndReason::ConnectRefused
             | EndReason::ConnectTimeout
             | EndReason::ConnectFailed
             | EndReason::NoBackend

@@ -20,6 +20,8 @@ pub struct SessionRecord {
     pub pool: Arc<str>,
     /// The client's address.
     pub client: SocketAddr,
+    /// The proxy that the client came by, where a PROXY header gave the client's address.
+    pub via: Option<SocketAddr>,
     /// Name and address of the backend, if one was connected.
     pub backend: Option<(Arc<str>, SocketAddr)>,
     /// Bytes from the client to the backend.
@@ -36,6 +38,8 @@ pub struct SessionRecord {
     pub failures: Vec<FailedAttempt>,
     /// Why it ended.
     pub reason: EndReason,
+    /// More about why, where there is more to say.
+    pub detail: Option<&'static str>,
 }
 
 /// One attempt to connect that failed.
@@ -58,6 +62,7 @@ impl SessionRecord {
             "listener": &*self.listener,
             "pool": &*self.pool,
             "client": self.client.to_string(),
+            "via": self.via.map(|via| via.to_string()),
             "backend": self.backend.as_ref().map(|(name, _)| &**name),
             "address": self.backend.as_ref().map(|(_, address)| address.to_string()),
             "bytes_in": self.bytes_in,
@@ -68,6 +73,7 @@ impl SessionRecord {
             "failures": self.failures.iter().map(FailedAttempt::fields).collect::<Vec<_>>(),
             "reason": word,
             "code": code,
+            "detail": self.detail,
         })
     }
 }
@@ -96,6 +102,9 @@ impl fmt::Display for SessionRecord {
             " ended: {word} {code} listener={} pool={}",
             self.listener, self.pool
         )?;
+        if let Some(via) = self.via {
+            write!(f, " via={via}")?;
+        }
         write!(f, " in={}B out={}B", self.bytes_in, self.bytes_out)?;
         match self.connect {
             Some(connect) => write!(f, " connect={:.3}ms", milliseconds(connect))?,
@@ -110,6 +119,9 @@ impl fmt::Display for SessionRecord {
         for (index, failure) in self.failures.iter().enumerate() {
             let before = if index == 0 { " failed=" } else { "," };
             write!(f, "{before}{}({})", failure.address, failure.error)?;
+        }
+        if let Some(detail) = self.detail {
+            write!(f, " detail=\"{detail}\"")?;
         }
         Ok(())
     }
@@ -131,6 +143,7 @@ mod tests {
             listener: "web".into(),
             pool: "main".into(),
             client: "[::1]:5000".parse().unwrap(),
+            via: None,
             backend: Some(("a".into(), "127.0.0.1:8000".parse().unwrap())),
             bytes_in: 78,
             bytes_out: 154,
@@ -143,6 +156,7 @@ mod tests {
                 error: "connection refused".into(),
             }],
             reason: EndReason::ClientReset,
+            detail: None,
         };
         assert_eq!(
             record.to_string(),
@@ -150,5 +164,23 @@ mod tests {
              in=78B out=154B connect=0.213ms total=2.000ms attempts=2 \
              failed=127.0.0.1:8001(connection refused)"
         );
+        let refused = SessionRecord {
+            via: Some("10.0.0.1:5000".parse().unwrap()),
+            backend: None,
+            connect: None,
+            failures: Vec::new(),
+            reason: EndReason::BadProxyHeader,
+            detail: Some("no PROXY header"),
+            ..record
+        };
+        assert_eq!(
+            refused.to_string(),
+            "session 7 [::1]:5000 -> - ended: bad_proxy_header PR listener=web pool=main \
+             via=10.0.0.1:5000 in=78B out=154B connect=- total=2.000ms attempts=2 \
+             detail=\"no PROXY header\""
+        );
+        let fields = refused.fields();
+        assert_eq!(fields["via"], "10.0.0.1:5000");
+        assert_eq!(fields["detail"], "no PROXY header");
     }
 }

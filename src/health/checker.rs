@@ -223,7 +223,7 @@ impl Checker {
         let seat = self.threads.reserve()?;
         target.in_flight = true;
         let name = threads::name_of("probe ", &target.backend.name);
-        let (address, check) = (target.backend.address, target.check.clone());
+        let task = target.task();
         let mut reporter = Reporter {
             news: self.news_in.clone(),
             target: number,
@@ -233,7 +233,7 @@ impl Checker {
         seat.start(move || {
             threads::set_name(&name);
             let report = |outcome| reporter.found(outcome);
-            probe::run(&check.probe, address, check.timeout, asker.as_fd(), report);
+            probe::run(&task, asker.as_fd(), report);
         });
         Ok(())
     }

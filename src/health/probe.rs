@@ -7,7 +7,21 @@ use std::time::{Duration, Instant};
 
 use crate::config::Probe;
 use crate::net::connect::{self, ConnectError};
-use crate::net::wait;
+use crate::net::{proxy_protocol, wait};
+use crate::policy::proxy_protocol::{Endpoints, Version};
+
+/// What a probe has to do.
+#[derive(Debug)]
+pub(super) struct Task {
+    /// Where the backend listens.
+    pub(super) address: SocketAddr,
+    /// How to find out.
+    pub(super) probe: Probe,
+    /// How long it may take.
+    pub(super) timeout: Duration,
+    /// The PROXY header that the backend expects; a probe's says that it is for nobody.
+    pub(super) proxy_header: Option<Version>,
+}
 
 /// What a probe found.
 #[derive(Debug)]
@@ -28,19 +42,16 @@ pub(super) enum Outcome {
 /// How long the quiet end of a probe waits for the backend's own end.
 const GOODBYE: Duration = Duration::from_millis(500);
 
-/// Probes `address` within `timeout` and gives the outcome to `report` as soon as it is known; the
-/// quiet end of the connection comes after that. All of it is given up when the other end of
-/// `asker` is closed.
-pub(super) fn run(
-    probe: &Probe,
-    address: SocketAddr,
-    timeout: Duration,
-    asker: BorrowedFd<'_>,
-    report: impl FnOnce(Outcome),
-) {
-    let Probe::Tcp = probe;
-    match connect::connect(address, timeout, asker) {
+/// Probes a backend and gives the outcome to `report` as soon as it is known; the quiet end of the
+/// connection comes after that. All of it is given up when the other end of `asker` is closed.
+pub(super) fn run(task: &Task, asker: BorrowedFd<'_>, report: impl FnOnce(Outcome)) {
+    let Probe::Tcp = task.probe;
+    match connect::connect(task.address, task.timeout, asker) {
         Ok(stream) => {
+            if let Some(version) = task.proxy_header {
+                // A backend that has gone again by now did accept the connection.
+                let _ = proxy_protocol::send(&stream, &Endpoints::Local.encode(version));
+            }
             report(Outcome::Good);
             end_quietly(&stream, asker);
         }
@@ -84,13 +95,13 @@ mod tests {
     fn outcome(address: SocketAddr) -> Outcome {
         let mut seen = None;
         let (asker, _keep) = UnixStream::pair().unwrap();
-        run(
-            &Probe::Tcp,
+        let task = Task {
             address,
-            Duration::from_secs(5),
-            asker.as_fd(),
-            |outcome| seen = Some(outcome),
-        );
+            probe: Probe::Tcp,
+            timeout: Duration::from_secs(5),
+            proxy_header: None,
+        };
+        run(&task, asker.as_fd(), |outcome| seen = Some(outcome));
         seen.unwrap()
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use super::probe::Task;
 use crate::config::HealthCheck;
 use crate::policy::health::Machine;
 use crate::pool::{Backend, Condition, Pool};
@@ -44,6 +45,16 @@ impl Target {
     /// How long one probe of it may take.
     pub fn timeout(&self) -> Duration {
         self.check.timeout
+    }
+
+    /// What its next probe has to do.
+    pub(super) fn task(&self) -> Task {
+        Task {
+            address: self.backend.address,
+            probe: self.check.probe.clone(),
+            timeout: self.check.timeout,
+            proxy_header: self.pool.config.send_proxy_protocol,
+        }
     }
 
     /// Takes over what the config says now of a backend that is probed already.

@@ -5,6 +5,7 @@ pub mod abort;
 pub mod connect;
 pub mod end;
 pub mod listener;
+pub mod proxy_protocol;
 pub mod relay;
 pub mod resolve;
 pub mod splice;

@@ -9,6 +9,7 @@
 //! - [`health`] turns probe results into up and down, and says who may take a session.
 //! - [`idle`] says when a session has been silent for too long.
 //! - [`intent`] is what the administrator wants of a backend, by the config and since.
+//! - [`proxy_protocol`] reads and writes the header that names the client behind a proxy.
 //! - [`schedule`] says when the next probe is due.
 //! - [`splitmix`] makes random bits out of a counter.
 
@@ -17,6 +18,7 @@ pub mod bulk;
 pub mod health;
 pub mod idle;
 pub mod intent;
+pub mod proxy_protocol;
 pub mod schedule;
 pub mod splitmix;
 

@@ -16,7 +16,7 @@ use crate::sync::{Cause, Flag, Progress};
 pub struct Origin {
     /// Number of the session.
     pub id: u64,
-    /// The client's address.
+    /// The address of the other end: the client's, or that of a proxy before us.
     pub address: SocketAddr,
     /// The listener that took it.
     pub listener: Arc<Listener>,
@@ -33,6 +33,9 @@ pub struct Live {
     pub origin: Origin,
     /// The client's connection.
     pub client: Peer,
+    /// The client's address by a PROXY header. Written once, by the session thread before it looks for a
+    /// backend; read by it for the report, and by who lists the sessions.
+    named: OnceLock<SocketAddr>,
     /// The backend and the connection to it. Written once, by the session thread when it has
     /// connected; read by whoever ends the session or reports it.
     backend: OnceLock<(Arc<Backend>, Peer)>,
@@ -57,6 +60,7 @@ impl Live {
         Live {
             origin,
             client: Peer::new(client),
+            named: OnceLock::new(),
             backend: OnceLock::new(),
             bytes_in: Progress::default(),
             bytes_out: Progress::default(),
@@ -64,6 +68,22 @@ impl Live {
             cause: Cause::default(),
             threads: Default::default(),
         }
+    }
+
+    /// Notes the client's address, as a proxy that is trusted gives it; once.
+    pub fn name_client(&self, address: SocketAddr) {
+        let _ = self.named.set(address);
+    }
+
+    /// The client's address, by a PROXY header where there was one.
+    pub fn client_address(&self) -> SocketAddr {
+        self.named.get().copied().unwrap_or(self.origin.address)
+    }
+
+    /// The address of the proxy that the client came by, where a PROXY header said so.
+    pub fn via(&self) -> Option<SocketAddr> {
+        let peer = self.origin.address;
+        (self.client_address() != peer).then_some(peer)
     }
 
     /// Adds the backend and the connection to it; once.

@@ -236,6 +236,7 @@ impl Server {
             let context = Context {
                 listener: listener(of_config),
                 pool: Arc::clone(pool),
+                accept_proxy: of_config.accept_proxy_protocol.clone(),
                 timeouts: config.timeouts.clone(),
                 max_connections: config.limits.max_connections,
                 pipes: self.pipes.with_method(config.performance.relay),

@@ -1,4 +1,5 @@
-//! One session's life, top to bottom: lease a backend, connect, relay both ways, report.
+//! One session's life, top to bottom: learn whom it is for, lease a backend, connect, relay both ways,
+//! report.
 //!
 //! [`run`] is called on the session thread, which serves the opening exchange (`opening`) and then
 //! copies from the client to the backend. When the session lives on, the way back is copied by the
@@ -18,8 +19,11 @@
 //! | end | `recvfrom` (the FIN), `getpeername`, `shutdown`, `close` twice, `futex` (park) |
 //!
 //! Nothing else: no timers (the reaper has a clock for all), no `fcntl`, and the client's options are
-//! inherited from the listening socket.
+//! inherited from the listening socket. A PROXY header costs two `recvfrom` and a `prctl` where one is
+//! accepted (`ppoll` as well when it is not there yet), a `sendto` where one is sent, and before that a
+//! `getsockname` if none came in.
 
+mod admit;
 mod opening;
 mod report;
 mod way;
@@ -30,7 +34,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::{Timeouts, WhenDown};
+use crate::config::{AcceptProxy, Timeouts, WhenDown};
 use crate::events::{EndReason, Event, FailedAttempt};
 use crate::log::Log;
 use crate::net::abort;
@@ -59,6 +63,8 @@ pub struct Context {
     pub listener: Arc<Listener>,
     /// The pool that serves it.
     pub pool: Arc<Pool>,
+    /// From whom a PROXY header is due, and how long it may take.
+    pub accept_proxy: Option<AcceptProxy>,
     /// How long each phase may last.
     pub timeouts: Timeouts,
     /// Sessions of the process at once, by the config.
@@ -82,7 +88,7 @@ pub struct Context {
 pub struct Arrival {
     /// The client's connection.
     pub client: TcpStream,
-    /// The client's address.
+    /// The address of the connection's other end: the client's, or that of a proxy before us.
     pub address: SocketAddr,
     /// When it was accepted.
     pub at: Instant,
@@ -116,10 +122,15 @@ pub fn run(context: &Context, arrival: Arrival) {
     let _listed = context.registry.enter(&live, Notes::new(live.origin.since));
     let _abort_on_panic = AbortOnPanic(&live);
 
-    let reason = match find_backend(context, &live, &mut report) {
-        Ok((lease, backend)) => {
+    let found = admit::receive(context, &live, &mut report).and_then(|endpoints| {
+        let (lease, backend) = find_backend(context, &live, &mut report)?;
+        Ok((endpoints, lease, backend))
+    });
+    let reason = match found {
+        Ok((endpoints, lease, backend)) => {
             let backend = live.attach(lease.backend(), backend);
             report.connected(&lease);
+            admit::announce(context, &live, backend, endpoints);
             let reason = relay_both_ways(context, &live, backend, return_seat, &lease);
             drop(lease);
             reason
@@ -137,7 +148,7 @@ pub fn run(context: &Context, arrival: Arrival) {
 
 /// Leases and connects until one backend answers: at once on the next one when one fails, others
 /// first, and the same again only when every other has been tried. No byte of the client has been
-/// read yet, so nothing can be lost.
+/// read yet (a PROXY header is not the client's), so nothing can be lost.
 fn find_backend(
     context: &Context,
     live: &Live,
@@ -205,14 +216,15 @@ fn find_backend(
     }
 }
 
-/// What a client gets for which there is no backend.
+/// What a client gets that is not served.
 fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
-    if reason == EndReason::ClientLeft {
-        return;
-    }
-    match when_down {
-        WhenDown::Reset => abort::reset(client),
-        WhenDown::Close => abort::finish_unread(client),
+    match (reason, when_down) {
+        (EndReason::ClientLeft | EndReason::ClientLeftBeforeHeader, _) => {}
+        // No answer of any kind to who doesn't begin as it should: a FIN could pass for one.
+        (EndReason::BadProxyHeader | EndReason::ProxyHeaderTimeout, _) | (_, WhenDown::Reset) => {
+            abort::reset(client);
+        }
+        (_, WhenDown::Close) => abort::finish_unread(client),
     }
 }
 

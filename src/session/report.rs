@@ -17,9 +17,12 @@ pub(super) struct Report<'a> {
     pub(super) failures: Vec<FailedAttempt>,
     /// Why it ended; overwritten by every end but a panic.
     pub(super) reason: EndReason,
+    /// More about why, in words.
+    pub(super) detail: Option<&'static str>,
+    /// When it was accepted.
+    pub(super) start: Instant,
     context: &'a Context,
     live: &'a Live,
-    start: Instant,
     /// Name and address.
     backend: Option<(Arc<str>, SocketAddr)>,
     connect: Option<Duration>,
@@ -32,9 +35,10 @@ impl<'a> Report<'a> {
             attempts: 0,
             failures: Vec::new(),
             reason: EndReason::Internal,
+            detail: None,
+            start,
             context,
             live,
-            start,
             backend: None,
             connect: None,
         }
@@ -49,7 +53,7 @@ impl<'a> Report<'a> {
         self.context.log.debug(|| Event::SessionStarted {
             id: self.live.origin.id,
             listener: Arc::clone(&self.context.listener.name),
-            client: self.live.origin.address,
+            client: self.live.client_address(),
             backend: Arc::clone(&backend.name),
         });
     }
@@ -63,7 +67,8 @@ impl Drop for Report<'_> {
             id: self.live.origin.id,
             listener: Arc::clone(&self.context.listener.name),
             pool: Arc::clone(&self.context.pool.name),
-            client: self.live.origin.address,
+            client: self.live.client_address(),
+            via: self.live.via(),
             backend: self.backend.take(),
             bytes_in: self.live.bytes_in.get(),
             bytes_out: self.live.bytes_out.get(),
@@ -72,6 +77,7 @@ impl Drop for Report<'_> {
             attempts: self.attempts,
             failures: std::mem::take(&mut self.failures),
             reason: self.reason,
+            detail: self.detail,
         };
         self.context.log.send(Event::SessionEnded(Box::new(record)));
     }

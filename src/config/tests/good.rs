@@ -3,6 +3,7 @@
 use super::super::{BackendAddress, Config, LogFormat, LogLevel, Performance, Scheduler, WhenDown};
 use crate::policy::bulk::Method;
 use crate::policy::health::AdminState;
+use crate::policy::proxy_protocol::Version;
 use std::time::Duration;
 
 fn load(text: &str) -> Config {
@@ -22,19 +23,20 @@ listeners:
     max_connections_per_ip: off
     connection_rate_per_ip: off
     access: off
-    accept_proxy_protocol: off
+    accept_proxy_protocol: { from: [10.0.0.0/8, 192.0.2.7, "2001:db8::/32"], timeout: 1500ms }
     routes: off
   - name: both
     bind: [":9090", "[::1]:9091"]
     pool: web
     max_connections: "off"
+    accept_proxy_protocol: off
 pools:
   - name: web
     balance: least_connections
     retries: 1
     when_down: close
     on_down: keep
-    send_proxy_protocol: off
+    send_proxy_protocol: v2
     slow_start: off
     panic_threshold: 0%
     hedge_after: off
@@ -103,7 +105,13 @@ fn every_key_is_read() {
         admin.token_file.as_deref(),
         Some(std::path::Path::new("/etc/evener/token"))
     );
+    let accept = config.listeners[0].accept_proxy_protocol.as_ref().unwrap();
+    let from: Vec<String> = accept.from.iter().map(ToString::to_string).collect();
+    assert_eq!(from, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]);
+    assert_eq!(accept.timeout, Duration::from_millis(1500));
+    assert_eq!(both.accept_proxy_protocol, None);
     let pool = &config.pools[0];
+    assert_eq!(pool.send_proxy_protocol, Some(Version::V2));
     assert_eq!(
         (pool.balance.name, pool.retries, pool.when_down),
         ("least_connections", 1, WhenDown::Close)
@@ -239,6 +247,24 @@ pools:
     assert!(
         warnings[1].contains("no listener uses pool `b`"),
         "{warnings:?}"
+    );
+}
+
+#[test]
+fn believing_everybody_is_a_warning_for_each_family() {
+    let accepting = |from: &str| {
+        load(&format!(
+            "listeners: [{{ name: in, bind: ':1', accept_proxy_protocol: {{ from: [{from}] }} }}]\n\
+             pools: [{{ backends: ['10.0.0.1:80'] }}]\n"
+        ))
+        .warnings()
+    };
+    assert_eq!(accepting("10.0.0.0/8, 0.0.0.0/1"), [""; 0]);
+    assert_eq!(
+        accepting("0.0.0.0/0, 10.0.0.0/8, \"::/0\""),
+        ["0.0.0.0/0", "::/0"].map(|network| format!(
+            "listener `in`: accept_proxy_protocol from {network} lets every client claim any address"
+        ))
     );
 }
 

@@ -34,10 +34,27 @@ fn connections() -> impl Strategy<Value = Option<u32>> {
     option::of(CONNECTIONS_RANGE)
 }
 
+fn accept_proxy() -> impl Strategy<Value = Option<AcceptProxy>> {
+    let network = prop_oneof![
+        (any::<[u8; 4]>(), 0..=32_u8).prop_map(|(ip, prefix)| (ip.into(), prefix)),
+        (any::<[u8; 16]>(), 0..=128_u8).prop_map(|(ip, prefix)| (ip.into(), prefix)),
+    ];
+    let network = network.prop_map(|(ip, prefix): (std::net::IpAddr, u8)| {
+        ipnet::IpNet::new(ip, prefix).unwrap().trunc()
+    });
+    let accept = (vec(network, 1..4), time(1));
+    option::of(accept.prop_map(|(from, timeout)| AcceptProxy { from, timeout }))
+}
+
 fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
     let hosts = prop::sample::select(vec![":", "0.0.0.0:", "[::1]:", "127.0.0.1:"]);
     let rows = vec(
-        (vec(hosts, 1..3), prop::sample::select(pools), connections()),
+        (
+            vec(hosts, 1..3),
+            prop::sample::select(pools),
+            connections(),
+            accept_proxy(),
+        ),
         4,
     );
     (btree_set(name(), 1..4), rows).prop_map(|(names, rows)| {
@@ -47,13 +64,16 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
             address::bind(&format!("{host}{port}")).unwrap()
         };
         let mut listeners = Vec::new();
-        for (name, (hosts, pool, max_connections)) in names.into_iter().zip(rows) {
+        for (name, (hosts, pool, max_connections, accept_proxy_protocol)) in
+            names.into_iter().zip(rows)
+        {
             let bind = hosts.into_iter().map(&mut bind).collect();
             listeners.push(Listener {
                 name,
                 bind,
                 pool,
                 max_connections,
+                accept_proxy_protocol,
             });
         }
         listeners
@@ -119,21 +139,24 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
         prop::sample::select(policies),
         RETRIES_RANGE,
         when_down,
+        option::of(prop::sample::select(Version::ALL.to_vec())),
         option::of(health_check()),
         backends(),
     );
     (btree_set(name(), 1..4), vec(pool, 4)).prop_map(|(names, rows)| {
-        let pool = |(name, (balance, retries, when_down, health_check, backends))| {
-            let balance = balance::by_name(balance).unwrap();
-            Pool {
-                name,
-                balance,
-                retries,
-                when_down,
-                health_check,
-                backends,
-            }
-        };
+        let pool =
+            |(name, (balance, retries, when_down, send_proxy_protocol, health_check, backends))| {
+                let balance = balance::by_name(balance).unwrap();
+                Pool {
+                    name,
+                    balance,
+                    retries,
+                    when_down,
+                    send_proxy_protocol,
+                    health_check,
+                    backends,
+                }
+            };
         names.into_iter().zip(rows).map(pool).collect()
     })
 }
@@ -225,11 +248,13 @@ listeners:
     bind: \":8080\"
     pool: default
     max_connections: off
+    accept_proxy_protocol: off
 pools:
   - name: default
     balance: round_robin
     retries: 2
     when_down: reset
+    send_proxy_protocol: off
     health_check:
       type: tcp
       interval: 2s

@@ -1,0 +1,176 @@
+//! `accept_proxy_protocol` of a listener: whose word it takes for the address of a client.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::defaults;
+use super::error::{Problem, quoted};
+use super::reader::{Map, Reading, kind, text};
+use super::value::duration;
+use super::yaml::{Node, Value};
+
+/// Whom a listener expects a PROXY header from, and how long it waits for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptProxy {
+    /// Networks of the proxies; at least one, none with bits behind its prefix.
+    pub from: Vec<IpNet>,
+    /// From the accept to the end of the header.
+    pub timeout: Duration,
+}
+
+impl AcceptProxy {
+    /// Is the peer one of the proxies? Nobody else's header is believed, or even looked for.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.from.iter().any(|network| network.contains(&peer))
+    }
+
+    /// The networks among them that are a whole address family: everybody.
+    pub(super) fn everybody(&self) -> impl Iterator<Item = &IpNet> {
+        self.from.iter().filter(|network| network.prefix_len() == 0)
+    }
+}
+
+/// Reads `off` or a mapping.
+pub(super) fn read_accept(node: Option<&Node>, reading: &mut Reading) -> Option<AcceptProxy> {
+    let node = node?;
+    match &node.value {
+        Value::Text(text) if text == "off" => return None,
+        Value::Map(_) | Value::Nothing => {}
+        other => {
+            let what = format!("accept_proxy_protocol is {}", kind(other));
+            let help = "write `off`, or who sends the header: `{ from: [10.0.0.0/8] }`";
+            reading
+                .problems
+                .push(Problem::new(what, help).at(node.spot));
+            return None;
+        }
+    }
+    let mut map = Map::new(node, "accept_proxy_protocol", reading);
+    let nodes = map.list(reading, "from");
+    if nodes.is_none() {
+        let help = "the networks of the proxies, for example `from: [10.0.0.0/8]`";
+        map.missing(reading, "from", help);
+    }
+    let mut from = Vec::new();
+    for node in nodes.unwrap_or_default() {
+        let network = text(node, "from")
+            .and_then(|text| network(text).map_err(|problem| problem.of_key("from").at(node.spot)));
+        match network {
+            Ok(network) => from.push(network),
+            Err(problem) => reading.problems.push(problem),
+        }
+    }
+    let timeout = map.read(reading, "timeout", defaults::PROXY_HEADER_TIMEOUT, |text| {
+        duration(text, defaults::TIMEOUT_MIN)
+    });
+    map.finish(reading);
+    Some(AcceptProxy { from, timeout })
+}
+
+/// An IP address, or a network by its first address and the length of its prefix. IPv4 that is written
+/// as IPv6 (`::ffff:10.0.0.0/104`) becomes IPv4, which is what clients' addresses become.
+fn network(text: &str) -> Result<IpNet, Problem> {
+    let network = text
+        .parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| {
+            let what = format!("{} is no IP address and no network", quoted(text));
+            Problem::new(
+                what,
+                "for example 10.0.0.0/8, 192.0.2.7 or \"2001:db8::/32\"",
+            )
+        })?;
+    let network = canonical(network);
+    if network != network.trunc() {
+        let what = format!("{} has bits behind its prefix", quoted(text));
+        let help = format!(
+            "write \"{}\" for the network, \"{}\" for the one address",
+            network.trunc(),
+            network.addr()
+        );
+        return Err(Problem::new(what, help));
+    }
+    Ok(network)
+}
+
+fn canonical(network: IpNet) -> IpNet {
+    const MAPPED_PREFIX: u8 = 96;
+    let prefix = network.prefix_len().checked_sub(MAPPED_PREFIX);
+    match (network.addr().to_canonical(), prefix) {
+        (ip @ IpAddr::V4(_), Some(prefix)) if network.addr().is_ipv6() => {
+            IpNet::new(ip, prefix).unwrap_or(network)
+        }
+        _ => network,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accept(from: &[&str]) -> AcceptProxy {
+        AcceptProxy {
+            from: from.iter().map(|text| network(text).unwrap()).collect(),
+            timeout: Duration::from_secs(3),
+        }
+    }
+
+    #[test]
+    fn whoever_is_in_one_of_the_networks_is_trusted_and_nobody_else() {
+        let some = accept(&[
+            "10.0.0.0/8",
+            "192.0.2.7",
+            "2001:db8::/32",
+            "::ffff:172.16.0.0/108",
+        ]);
+        for (peer, trusted) in [
+            ("10.0.0.0", true),
+            ("10.255.255.255", true),
+            ("11.0.0.0", false),
+            ("192.0.2.7", true),
+            ("192.0.2.6", false),
+            ("2001:db8::1", true),
+            ("2001:db9::1", false),
+            ("::ffff:10.1.2.3", true),
+            ("::ffff:11.1.2.3", false),
+            ("172.31.0.1", true),
+            ("172.32.0.1", false),
+            ("::1", false),
+        ] {
+            assert_eq!(some.trusts(peer.parse().unwrap()), trusted, "{peer}");
+        }
+        let all_of_four = accept(&["0.0.0.0/0"]);
+        assert!(all_of_four.trusts([192, 0, 2, 1].into()));
+        assert!(!all_of_four.trusts("::1".parse().unwrap()));
+        assert!(!accept(&["::/0"]).trusts([192, 0, 2, 1].into()));
+    }
+
+    #[test]
+    fn networks_are_kept_in_one_form() {
+        for (text, kept) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("10.0.0.1", "10.0.0.1/32"),
+            ("::1", "::1/128"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.0.0.1", "10.0.0.1/32"),
+            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(network(text).unwrap().to_string(), kept, "{text}");
+        }
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0/8",
+            "10.0.0.0/",
+            "::/129",
+            "a/8",
+            "10.0.0.1/8",
+        ] {
+            assert!(network(text).is_err(), "{text}");
+        }
+    }
+}
