@@ -12,7 +12,9 @@ mod support;
 use std::fs;
 use std::io::Write;
 
-use support::{Dummy, Evener, config, connect, read_to_end_with_deadline};
+use support::{
+    Admin, Dummy, Evener, TempDir, config, connect, read_to_end_with_deadline, who_serves,
+};
 
 const TOKEN: &str = "correct-horse-battery";
 
@@ -28,7 +30,7 @@ fn ask(evener: &Evener, request: &str) -> (String, String) {
 
 #[test]
 fn the_page_comes_without_a_token_but_what_it_shows_does_not() {
-    let dir = support::TempDir::new();
+    let dir = TempDir::new();
     let file = dir.path().join("token");
     fs::write(&file, TOKEN).unwrap();
     let dummy = Dummy::start("a");
@@ -85,4 +87,20 @@ fn the_policy_of_the_page_allows_nothing_but_itself() {
         !policy.contains("unsafe") && !policy.contains('*'),
         "{policy}"
     );
+}
+
+#[test]
+fn the_status_has_the_mean_time_to_connect_once_there_is_one() {
+    let dummy = Dummy::start("a");
+    let backend = format!("{{ name: a, address: \"{}\" }}", dummy.address());
+    let evener = Evener::start(&config(
+        &[backend],
+        &[],
+        &["admin: { bind: \"127.0.0.1:0\" }"],
+    ));
+    let admin = Admin::of(&evener);
+    assert!(admin.backend("a")["connect_ms_mean"].is_null());
+    who_serves(evener.address(0)).unwrap();
+    let mean = admin.backend("a")["connect_ms_mean"].as_f64().unwrap();
+    assert!((0.0..10_000.0).contains(&mean), "{mean} ms");
 }
