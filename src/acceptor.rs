@@ -1,4 +1,5 @@
-//! A listener thread: waits for room, accepts, sets two threads aside, hands the client over.
+//! A listener thread: waits for room, accepts, refuses whom the config does not let in, sets two
+//! threads aside, hands the client over.
 //!
 //! The order is what keeps clients safe when something is short. Room first: at the limit nothing
 //! is accepted, and clients wait in the kernel's backlog, where the first one served is the first
@@ -77,6 +78,13 @@ impl Acceptor {
         // Who comes after a reload is served as the new config says.
         let context = self.context.load();
         state.go_by_the_name_of(&context.listener);
+        let mut admitted = None;
+        if !session::is_proxy(&context, address) {
+            admitted = session::let_in(&context, &client, address, at);
+            if admitted.is_none() {
+                return Ok(());
+            }
+        }
         context.listener.accepted.increment();
         let permits = self.enter(&context)?;
         let session_seat = self.seat(&context, state)?;
@@ -87,6 +95,7 @@ impl Acceptor {
             at,
             return_seat,
             permits,
+            admitted,
         };
         // Nobody joins a session: its own report tells how it ended, a panic included.
         session_seat.run(move || session::run(&context, arrival));

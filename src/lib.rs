@@ -8,7 +8,7 @@
 //! # One session, from top to bottom
 //!
 //! ```text
-//! client ──▶ listener thread    waits for room, accepts, sets two threads aside
+//! client ──▶ listener thread    waits for room, accepts, asks who may come in, sets two threads aside
 //!                 │
 //!                 ▼
 //!            session thread     takes a PROXY header, leases a backend, connects (the next one if it fails),
@@ -39,6 +39,7 @@
 //! | [`session`] | **one session's life, read top to bottom** |
 //! | [`health`] | the checker thread, and one probe |
 //! | [`registry`] | the sessions that live now |
+//! | [`admission`] | who is let in: access rules, limits for each client address |
 //! | [`pool`] | backends, the published rotation, picking, leases |
 //! | [`net`] | sockets and no policy: listen, connect, [`net::proxy_protocol`], [`net::relay`], [`net::splice`], [`net::end`], reset |
 //! | [`dummy`] | the backend of the demo, the tests and the benchmarks |
@@ -78,6 +79,7 @@
 
 pub mod acceptor;
 pub mod admin;
+pub mod admission;
 pub mod api;
 pub mod client;
 pub mod config;

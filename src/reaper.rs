@@ -1,5 +1,5 @@
-//! The reaper: one thread that ends sessions in which nothing moves any more, and that adds what
-//! has moved to the counts of the backends.
+//! The reaper: one thread that ends sessions in which nothing moves any more, adds what has moved to
+//! the counts of the backends, and tells the log how long sessions are getting on.
 //!
 //! The threads of a session block in read and write and look at no clock; this one does it for
 //! all. It compares the byte counters of each session with what it saw last time, `LOOKS` times per
@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::config::Timeouts;
 use crate::events::EndReason;
+use crate::log::Log;
 use crate::net::abort;
 use crate::policy::idle::{Outstanding, Watch};
 use crate::registry::{Live, Registry};
@@ -39,21 +40,25 @@ const LATE_TICKS: u32 = 10;
 pub fn run(
     timeouts: &Published<Timeouts>,
     registry: &Registry,
+    log: &Log,
     epoch: Instant,
     stop: &Receiver<Infallible>,
 ) {
     let mut last_look = epoch.elapsed();
     threads::keep_going(|| {
         let timeouts = timeouts.load();
-        let tick = tick(&timeouts);
+        let telling = log.filter().progress_interval();
+        let tick = tick(&timeouts, telling);
         if stop.recv_timeout(tick) != Err(RecvTimeoutError::Timeout) {
             return ControlFlow::Break(());
         }
         let now = epoch.elapsed();
         let was_stopped = now.saturating_sub(last_look) > LATE_TICKS * tick;
         last_look = now;
+        let mut told = Vec::new();
         let silent = registry.select(|live, notes| {
             notes.count_bytes(live);
+            told.extend(telling.and_then(|interval| notes.progress(live, now, interval)));
             if was_stopped {
                 // The whole process was (SIGSTOP, a frozen control group, a sleeping machine), so what
                 // looks like silence is our own: it is counted anew.
@@ -61,6 +66,9 @@ pub fn run(
             }
             !was_stopped && is_silent(&timeouts, live, &mut notes.watch, now)
         });
+        for event in told {
+            log.send(event);
+        }
         for live in silent {
             end(&live);
         }
@@ -69,8 +77,8 @@ pub fn run(
 }
 
 /// The time from one look to the next.
-fn tick(timeouts: &Timeouts) -> Duration {
-    let shortest = [timeouts.idle, timeouts.half_close]
+fn tick(timeouts: &Timeouts, telling: Option<Duration>) -> Duration {
+    let shortest = [timeouts.idle, timeouts.half_close, telling]
         .into_iter()
         .flatten()
         .min();

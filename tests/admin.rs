@@ -482,11 +482,13 @@ fn closing_answers_what_was_asked_and_joins_everything() {
     let address = served.address();
     // What waits in the backlog is reset or refused, depending on when it came.
     eventually("a closed door", || TcpStream::connect(address).err());
+    assert!(!served.admin().has_ended());
     served.go_on.send(()).unwrap();
     assert_eq!(Answer::read(&mut asking).body, "at last");
     let mut nothing = Vec::new();
     let _ = silent.read_to_end(&mut nothing);
     assert_eq!(nothing, b"");
+    eventually("its end", || served.admin().has_ended().then_some(()));
     served.join();
 }
 
@@ -525,8 +527,9 @@ fn a_unix_socket_is_for_its_owner_takes_any_host_and_leaves_nothing_behind() {
     let any = over_unix(&path, "GET / HTTP/1.1\r\nHost: whatever\r\n\r\n");
     assert_eq!(any.status, 200);
     over_unix(&path, "POST / HTTP/1.1\r\n\r\n").error(415);
-    served.join();
+    served.admin().close();
     assert!(!path.exists());
+    served.join();
 }
 
 #[test]

@@ -328,6 +328,11 @@ fn every_json_line_parses_and_a_sessions_line_has_every_field() {
         "reason",
         "code",
         "detail",
+        "client_rtt_ms",
+        "server_rtt_ms",
+        "client_retransmits",
+        "server_retransmits",
+        "cpu_ms",
     ];
     for session in &ended {
         let mut keys: Vec<&str> = session

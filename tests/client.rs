@@ -11,19 +11,22 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use evener::admin::{Admin, Door, Handler, Method, Request, Response};
 use evener::config::Config;
+use evener::limits::ADMIN_CONNECTIONS;
 use evener::log::{Log, LogThread};
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::{Value, json};
-use support::{RefusingPort, TempDir, eventually};
+use support::{
+    Dummy, Evener, RefusingPort, Server, TempDir, config, connect, eventually, who_serves,
+};
 
 const EVENER: &str = env!("CARGO_BIN_EXE_evener");
 const TOKEN: &str = "correct-horse-battery";
@@ -303,6 +306,21 @@ fn connections_are_killed_by_number_and_a_reload_says_what_it_does() {
 }
 
 #[test]
+fn when_the_admin_server_is_full_the_message_says_so() {
+    let served = Served::new();
+    let connections = (0..ADMIN_CONNECTIONS).map(|_| TcpStream::connect(&served.at).unwrap());
+    let idle: Vec<TcpStream> = connections.collect();
+    for _ in 0..3 {
+        let full = served.refuse(&["status"]);
+        assert!(
+            full.contains("16 admin connections are open; try again"),
+            "{full}"
+        );
+    }
+    drop(idle);
+}
+
+#[test]
 fn the_token_comes_from_a_file_or_the_environment() {
     let served = Served::with("{ bind: 'unix:DIR/sock', token_file: DIR/token }");
     assert!(served.at.starts_with("unix:/"));
@@ -472,4 +490,135 @@ fn top_into_a_file_is_one_page() {
     assert!(text.starts_with("evener 0.1.0"), "{text}");
     assert!(text.contains("192.0.2.7:50000"), "{text}");
     assert!(text.lines().all(|line| !line.contains('\u{1b}')), "{text}");
+}
+
+/// A config of one listener and one pool with one backend, called `a`, and this `admin:` section.
+fn config_with(backend: &Dummy, admin: &str) -> String {
+    let named = format!("{{ name: a, address: \"{}\" }}", backend.address());
+    config(
+        &[named],
+        &["health_check: off"],
+        &[&format!("admin: {admin}")],
+    )
+}
+
+/// Runs a command against this address.
+#[track_caller]
+fn ask_at(address: &str, words: &[&str]) -> String {
+    let mut command = Command::new(EVENER);
+    command.args(words).args(["--admin", address]);
+    let output = command.env_remove("EVENER_TOKEN").output().unwrap();
+    let (stdout, stderr) = texts(&output);
+    assert_eq!(
+        (output.status.code(), stderr.as_str()),
+        (Some(0), ""),
+        "{words:?}"
+    );
+    stdout
+}
+
+#[test]
+fn a_real_evener_is_asked_and_obeys() {
+    let backend = Dummy::start("a");
+    let evener = Evener::start(&config_with(&backend, "{ bind: '127.0.0.1:0' }"));
+    let at = evener
+        .address_after("admin server at http://", 0)
+        .to_string();
+    assert_eq!(who_serves(evener.address(0)).unwrap(), "a");
+    assert!(ask_at(&at, &["status"]).contains("pool p (round_robin)\nBACKEND"));
+    let held = connect(evener.address(0));
+    let client = held.local_addr().unwrap().to_string();
+    let id = eventually("the connection", || {
+        let answer = ask_at(&at, &["connections", "--json"]);
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        // The one before may still be on its way out.
+        let all = answer["connections"].as_array().unwrap().iter();
+        let ours = all.filter(|connection| connection["client"] == client);
+        ours.last()?["id"].as_u64()
+    });
+    assert!(ask_at(&at, &["explain", "p"]).contains("would get a"));
+    assert!(ask_at(&at, &["top"]).contains(&client));
+    assert_eq!(
+        ask_at(&at, &["kill", &id.to_string()]),
+        format!("connection {id} was reset\n")
+    );
+    eventually("nobody", || {
+        ask_at(&at, &["connections"])
+            .contains("no connections")
+            .then_some(())
+    });
+
+    assert!(ask_at(&at, &["drain", "p/a"]).contains("p/a is drain"));
+    assert!(who_serves(evener.address(0)).is_err());
+    assert!(ask_at(&at, &["ready", "a"]).contains("p/a is ready"));
+    assert!(ask_at(&at, &["weight", "a", "7"]).contains("weight 7"));
+    assert!(ask_at(&at, &["status"]).contains("7 (1)"));
+    assert_eq!(who_serves(evener.address(0)).unwrap(), "a");
+    assert!(ask_at(&at, &["reload", "--dry-run"]).contains("would change nothing"));
+    evener.rewrite_config("nothing: good");
+    let wrong = complaint(Command::new(EVENER).args(["reload", "--admin", &at]));
+    assert!(
+        wrong.contains("refuses: ") && wrong.contains("`nothing`"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn a_reload_moves_the_admin_server_and_still_answers_who_asked_for_it() {
+    let backend = Dummy::start("a");
+    let evener = Evener::start(&config_with(&backend, "{ bind: '127.0.0.1:0' }"));
+    let tcp = evener.address_after("admin server at http://", 0);
+    let path = evener.dir().join("sock");
+    let unix = format!("unix:{}", path.display());
+    evener.rewrite_config(&config_with(&backend, &format!("{{ bind: '{unix}' }}")));
+    assert!(ask_at(&tcp.to_string(), &["reload"]).starts_with("reloaded:"));
+    eventually("the old door is shut", || TcpStream::connect(tcp).err());
+    assert!(ask_at(&unix, &["status"]).contains("generation 2"));
+
+    evener.rewrite_config(&config_with(&backend, "off"));
+    assert!(ask_at(&unix, &["reload"]).starts_with("reloaded:"));
+    eventually("no file", || (!path.exists()).then_some(()));
+    assert_eq!(who_serves(evener.address(0)).unwrap(), "a");
+}
+
+#[test]
+fn an_evener_that_is_full_still_answers_here() {
+    let backend = Server::start();
+    let text = config(
+        &[backend.address()],
+        &["health_check: off"],
+        &[
+            "limits: { max_connections: 1 }",
+            "admin: { bind: '127.0.0.1:0' }",
+        ],
+    );
+    let evener = Evener::start(&text);
+    let at = evener
+        .address_after("admin server at http://", 0)
+        .to_string();
+    let _held = connect(evener.address(0));
+    let _served = backend.accept();
+    let _waits = connect(evener.address(0));
+    evener.wait_log("is full at 1 connections");
+    assert!(ask_at(&at, &["status"]).contains("1 connections of 1,"));
+}
+
+#[test]
+fn without_its_default_address_evener_runs_and_with_any_other_it_does_not() {
+    let backend = Dummy::start("a");
+    let evener = eventually("an evener whose default address is taken", || {
+        // Whoever has it, it is taken; unless they let go of it just now, and then once more.
+        let _taken = TcpListener::bind("127.0.0.1:9900");
+        let evener = Evener::start(&config_with(&backend, "{ token_file: off }"));
+        let warning = "no admin server: the default address 127.0.0.1:9900 can't be had";
+        (!evener.lines_with(warning).is_empty()).then_some(evener)
+    });
+    assert_eq!(who_serves(evener.address(0)).unwrap(), "a");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let finished = Evener::command(&["-l", "127.0.0.1:0", "--admin", &address, "127.0.0.1:9"]);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let what = format!("error: the admin server can't listen on {address}: Address already in use");
+    assert!(finished.stderr.contains(&what), "{finished:?}");
 }

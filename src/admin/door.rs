@@ -12,7 +12,7 @@ use super::token::Token;
 use crate::config::{Admin, AdminBind, Bind, Config};
 use crate::events::Event;
 use crate::log::Log;
-use crate::net::listener::Bound;
+use crate::net::listener::{self, Bound};
 use crate::net::unix::UnixListener;
 use crate::sync::Published;
 
@@ -130,6 +130,14 @@ impl Door {
             place: self.place,
             token: Option::as_ref(&token),
         })
+    }
+
+    /// Wakes who accepts here, which is the end of it; a unix socket's file is gone.
+    pub(super) fn close(&self) {
+        if let Listener::Unix(listener) = &self.listener {
+            listener.remove_file();
+        }
+        listener::shut_down(self);
     }
 
     pub(super) fn is_at(&self, bind: &AdminBind) -> bool {

@@ -43,7 +43,7 @@ pub struct Response {
     pub status: u16,
     /// The value of `Content-Type`.
     pub content_type: &'static str,
-    /// Further headers. Those of [`SECURITY_HEADERS`] may be replaced here.
+    /// Further headers. The security headers that every answer has may be replaced here.
     pub headers: Vec<(&'static str, String)>,
     /// The content.
     pub body: Vec<u8>,

@@ -99,13 +99,18 @@ impl Admin {
         self.door.set_token(token);
     }
 
-    /// Takes no new request. Requests that are being answered get their answer, within a second; it
+    /// Takes no new request; a unix socket's file is gone. Requests that are being answered get their answer, within a second; it
     /// does not wait for them, so a handler may call this.
     pub fn close(&self) {
-        listener::shut_down(&*self.door);
+        self.door.close();
     }
 
-    /// Closes it and waits until its threads have ended and a unix socket's file is gone. Never to
+    /// Have its threads ended, after [`Admin::close`]? Then [`Admin::join`] does not wait.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Closes it and waits until its threads have ended. Never to
     /// be called by a handler, nor by anyone whom a handler waits for.
     pub fn join(self) {
         self.close();

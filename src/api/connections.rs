@@ -1,11 +1,12 @@
 //! `/api/v1/connections`: the live sessions, as JSON.
 
+use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::control::Control;
-use crate::registry::Live;
+use crate::registry::{Live, Worker};
 
 /// All of them, oldest first.
 pub(super) fn connections(control: &Control) -> Value {
@@ -20,7 +21,8 @@ pub(super) fn connections(control: &Control) -> Value {
 
 fn connection(live: &Live, silence: Duration, now: Duration) -> Value {
     let (origin, server) = (&live.origin, live.server());
-    let threads: Vec<u32> = live.threads().collect();
+    let threads: Vec<u32> = live.threads().map(|worker| worker.id).collect();
+    let cpu: Option<Duration> = live.threads().map(cpu_time).sum();
     json!({
         "id": origin.id,
         "listener": &*origin.listener.name,
@@ -34,5 +36,16 @@ fn connection(live: &Live, silence: Duration, now: Duration) -> Value {
         "bytes_out": live.bytes_out.get(),
         "half_closed": live.half_closed.is_raised(),
         "threads": threads,
+        "cpu_seconds": cpu.map(|cpu| cpu.as_secs_f64()),
     })
+}
+
+/// What a thread has used for its session, by the kernel's own count (proc_pid_schedstat(5): the first
+/// number, in nanoseconds). `None`: not measured, or the thread is gone.
+fn cpu_time(worker: Worker) -> Option<Duration> {
+    let before = worker.cpu_before?;
+    let path = format!("/proc/self/task/{}/schedstat", worker.id);
+    let text = fs::read_to_string(path).ok()?;
+    let now = text.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(now).saturating_sub(before))
 }

@@ -43,6 +43,17 @@ fn listeners(page: &mut Page, control: &Control) {
         page.sample("", &labels, listener.accepted.get());
     }
     page.head(
+        "evener_listener_connections_rejected_total",
+        "counter",
+        "Clients that were not let in, by the reason.",
+    );
+    for (labels, listener) in all() {
+        for (reason, count) in listener.rejections.by_reason() {
+            let labels = format!("{labels},reason=\"{}\"", reason.word());
+            page.sample("", &labels, count);
+        }
+    }
+    page.head(
         "evener_listener_connections_active",
         "gauge",
         "Sessions that live now.",

@@ -49,6 +49,7 @@ fn listener(open: &OpenListener) -> Value {
         "pool": &*open.pool,
         "active": active,
         "total": open.listener.accepted.get(),
+        "rejected": open.listener.rejections.by_reason().map(|(_, count)| count).sum::<u64>(),
         "limit": limit,
     })
 }

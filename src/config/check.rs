@@ -185,6 +185,7 @@ impl Config {
                     quoted(&listener.name)
                 )
             }));
+            warnings.append(&mut listener.admission.warnings(&listener.name));
         }
         for pool in &self.pools {
             if !self

@@ -2,8 +2,8 @@
 //! number comes from. What the config leaves out is what stands here.
 
 use super::{
-    Admin, AdminBind, Backend, BackendAddress, Bind, HealthCheck, Listener, Log, LogFormat,
-    LogLevel, Pool, Probe, Shutdown, Timeouts, WhenDown,
+    Admin, AdminBind, Admission, Backend, BackendAddress, Bind, HealthCheck, Listener, Log,
+    LogFormat, LogLevel, Pool, Probe, Shutdown, Timeouts, WhenDown,
 };
 use crate::policy::balance::{Policy, round_robin};
 use crate::policy::health::AdminState;
@@ -68,12 +68,16 @@ pub const RETRIES_RANGE: RangeInclusive<u32> = 0..=100;
 pub const STREAK_RANGE: RangeInclusive<u32> = 1..=100;
 /// What `max_connections` may be: two threads each, so a million is beyond every machine.
 pub const CONNECTIONS_RANGE: RangeInclusive<u32> = 1..=1_000_000;
+/// What a rate may be, in a second or a minute: the counting is exact to one in so many.
+pub const RATE_RANGE: RangeInclusive<u32> = 1..=10_000;
 /// What `jitter` may be: at its largest, the gap between two probes is half an interval to one and a half.
 pub const JITTER_RANGE: RangeInclusive<f64> = 0.0..=JITTER_MAX;
 /// The longest duration: 366 days. `off` says "for ever" better than a large number.
 pub const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The shortest timeout: the system's timers are not finer.
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// The shortest time from one line about a session to the next: more often is a flood, not a log.
+pub const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// The shortest probe interval: more than 100 probes a second are load, not a check.
 pub const HEALTH_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Longest name of a listener, pool or backend, characters: names stand in log lines and labels.
@@ -125,6 +129,7 @@ impl Default for Log {
             format: LogFormat::Text,
             level: LogLevel::Info,
             connections: LOG_CONNECTIONS,
+            progress_interval: None,
         }
     }
 }
@@ -158,6 +163,7 @@ impl Listener {
             pool: pool.to_string(),
             max_connections: None,
             accept_proxy_protocol: None,
+            admission: Admission::default(),
         }
     }
 }

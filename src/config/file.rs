@@ -10,7 +10,7 @@ use super::reader::{Map, Reading, text};
 use super::settings::{read_limits, read_log, read_performance, read_shutdown, read_timeouts};
 use super::value::{name, number, or_off};
 use super::yaml::{Node, Value, parse};
-use super::{Bind, Config, Listener, Pool};
+use super::{Admission, Bind, Config, Listener, Pool};
 use super::{address, defaults};
 use std::fs::File;
 use std::io::{self, Read};
@@ -164,6 +164,7 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
     let limit = |text: &str| or_off(text, |text| number(text, &defaults::CONNECTIONS_RANGE));
     let max_connections = map.read(reading, "max_connections", None, limit);
     let accept_proxy_protocol = read_accept(map.take("accept_proxy_protocol"), reading);
+    let admission = Admission::read(&mut map, reading);
     reading.spots.insert(
         Part::ListenerName(index),
         map.spot(if map.has("name") { "name" } else { "bind" }),
@@ -179,6 +180,7 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
         pool,
         max_connections,
         accept_proxy_protocol,
+        admission,
     }
 }
 

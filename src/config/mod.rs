@@ -9,6 +9,7 @@
 
 mod address;
 mod admin;
+mod admission;
 mod aliases;
 mod arguments;
 mod ask;
@@ -31,6 +32,7 @@ mod yaml;
 mod tests;
 
 pub use admin::{Admin, AdminAddress, AdminBind, AdminOption};
+pub use admission::Admission;
 pub use ask::{Ask, What};
 pub use error::{ConfigError, Place, is_hidden, visible};
 pub use proxy_protocol::AcceptProxy;
@@ -75,6 +77,8 @@ pub struct Listener {
     pub max_connections: Option<u32>,
     /// Whose PROXY header is believed; `None` is `off`, and nobody's is.
     pub accept_proxy_protocol: Option<AcceptProxy>,
+    /// Which clients are let in, and how many from one address.
+    pub admission: Admission,
 }
 
 /// One address to listen on.
@@ -196,6 +200,8 @@ pub struct Log {
     pub level: LogLevel,
     /// One line at the end of each session.
     pub connections: bool,
+    /// One line of each session in so long, while it lives; `None` (`off`) is none.
+    pub progress_interval: Option<Duration>,
 }
 
 /// The form of a log line.
@@ -205,6 +211,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object.
     Json,
+    /// HAProxy's line for a session, a level and a sentence for the rest, as syslog would have it.
+    Tcplog,
 }
 
 /// How important a log line is, most important first.
@@ -261,13 +269,14 @@ impl WhenDown {
 }
 
 impl LogFormat {
-    const ALL: [LogFormat; 2] = [LogFormat::Text, LogFormat::Json];
+    const ALL: [LogFormat; 3] = [LogFormat::Text, LogFormat::Json, LogFormat::Tcplog];
 
     /// The word for it in configs.
     pub fn word(self) -> &'static str {
         match self {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
+            LogFormat::Tcplog => "tcplog",
         }
     }
 }

@@ -48,6 +48,8 @@ fn write_config(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "  format: {}", config.log.format.word())?;
     writeln!(out, "  level: {}", config.log.level.word())?;
     writeln!(out, "  connections: {}", config.log.connections)?;
+    let progress = time_or_off(config.log.progress_interval);
+    writeln!(out, "  progress_interval: {progress}")?;
     writeln!(out, "limits:")?;
     writeln!(
         out,
@@ -110,7 +112,8 @@ fn write_listener(out: &mut String, listener: &Listener) -> fmt::Result {
                 "    accept_proxy_protocol: {{ from: [{from}], timeout: {timeout} }}"
             )
         }
-    }
+    }?;
+    listener.admission.write(out)
 }
 
 fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {

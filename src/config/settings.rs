@@ -45,6 +45,8 @@ pub(super) fn read_log(node: Option<&Node>, reading: &mut Reading) -> Log {
     let Some(mut map) = node.map(|node| Map::new(node, "log", reading)) else {
         return Default::default();
     };
+    let progress = |text: &str| duration(text, defaults::PROGRESS_INTERVAL_MIN);
+    let progress = |text: &str| or_off(text, progress);
     let default = Log::default();
     let log = Log {
         format: map.read(reading, "format", default.format, |text| {
@@ -62,6 +64,7 @@ pub(super) fn read_log(node: Option<&Node>, reading: &mut Reading) -> Log {
             )
         }),
         connections: map.read(reading, "connections", default.connections, boolean),
+        progress_interval: map.read(reading, "progress_interval", None, progress),
     };
     map.finish(reading);
     log

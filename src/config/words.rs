@@ -25,9 +25,6 @@ const LATER_KEYS: &[LaterKey] = &[
     later("config", "sandbox", "off"),
     later("config", "user", "off"),
     later("config", "group", "off"),
-    later("listener", "access", "off"),
-    later("listener", "max_connections_per_ip", "off"),
-    later("listener", "connection_rate_per_ip", "off"),
     later("listener", "routes", "off"),
     later("pool", "on_down", "keep"),
     later("pool", "slow_start", "off"),
@@ -42,7 +39,6 @@ const LATER_KEYS: &[LaterKey] = &[
     later("backend", "resolve_interval", "off"),
     later("timeouts", "queue", "off"),
     later("timeouts", "max_lifetime", "off"),
-    later("log", "progress_interval", "off"),
 ];
 
 /// Values of a key that later versions know.

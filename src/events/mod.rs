@@ -4,13 +4,21 @@
 //! come in as `Arc<str>`: an event costs reference counts, not copies, on the thread that sends it.
 
 mod health_change;
+mod measured;
+mod progress;
 mod reason;
 mod record;
+mod refusal;
 mod render;
+mod tcplog;
 
 pub use health_change::HealthChange;
+pub use measured::{Load, Measured, Path};
+pub use progress::SessionProgress;
 pub use reason::EndReason;
 pub use record::{FailedAttempt, SessionRecord};
+pub use refusal::{Refusal, Refused};
+pub use tcplog::syslog_date;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,11 +69,17 @@ pub enum Event {
         id: u64,
         /// The listener it came by.
         listener: Arc<str>,
+        /// The pool that serves it.
+        pool: Arc<str>,
         /// The client's address.
         client: SocketAddr,
         /// The backend's name.
         backend: Arc<str>,
+        /// The backend's address.
+        address: SocketAddr,
     },
+    /// A long session is getting on so.
+    SessionProgress(Box<SessionProgress>),
     /// An attempt to connect failed; the session goes on with the next backend if it has attempts left.
     ConnectFailed {
         /// Number of the session.
@@ -100,6 +114,10 @@ pub enum Event {
         /// What the kernel said.
         error: String,
     },
+    /// Clients were not let in; one line for each listener and reason, at most every 10 s.
+    Refused(Refused),
+    /// One client was not let in.
+    ClientRefused(Refused),
     /// As many sessions as allowed; further clients wait in the backlog.
     Full {
         /// The listener that stopped accepting.
@@ -211,6 +229,7 @@ impl Event {
             | Event::LogDropped { .. } => LogLevel::Warn,
             Event::HealthChanged(HealthChange { first: true, .. })
             | Event::SessionStarted { .. }
+            | Event::ClientRefused(_)
             | Event::ConnectFailed { .. } => LogLevel::Debug,
             _ => LogLevel::Info,
         }

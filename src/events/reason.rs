@@ -46,11 +46,13 @@ pub enum EndReason {
     Killed,
     /// Its backend was taken out of the config, and the time to finish was over.
     Removed,
+    /// The client that a PROXY header named is not let in.
+    Refused,
 }
 
 impl EndReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [EndReason; 20] = [
+    pub const ALL: [EndReason; 21] = [
         EndReason::Normal,
         EndReason::ClientReset,
         EndReason::ServerReset,
@@ -71,6 +73,7 @@ impl EndReason {
         EndReason::Internal,
         EndReason::Killed,
         EndReason::Removed,
+        EndReason::Refused,
     ];
 
     /// The word in the log, and HAProxy's two letters for the same (its manual, "Session state at
@@ -98,6 +101,7 @@ impl EndReason {
             EndReason::Internal => ("internal", "ID"),
             EndReason::Killed => ("killed", "KD"),
             EndReason::Removed => ("backend_removed", "KD"),
+            EndReason::Refused => ("refused", "PR"),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::EndReason;
+use super::{EndReason, Load, Measured};
 
 /// What is known of a session when it has ended.
 #[derive(Debug, Clone)]
@@ -40,6 +40,10 @@ pub struct SessionRecord {
     pub reason: EndReason,
     /// More about why, where there is more to say.
     pub detail: Option<&'static str>,
+    /// What it has cost, and how its networks were.
+    pub measured: Measured,
+    /// How many sessions there were at its end, where the form of the log has that.
+    pub load: Option<Load>,
 }
 
 /// One attempt to connect that failed.
@@ -57,7 +61,7 @@ impl SessionRecord {
     /// The fields of the JSON log.
     pub(super) fn fields(&self) -> Value {
         let (word, code) = self.reason.word_and_code();
-        json!({
+        let mut fields = json!({
             "id": self.id,
             "listener": &*self.listener,
             "pool": &*self.pool,
@@ -74,7 +78,11 @@ impl SessionRecord {
             "reason": word,
             "code": code,
             "detail": self.detail,
-        })
+        });
+        if let Value::Object(fields) = &mut fields {
+            self.measured.add_fields(fields);
+        }
+        fields
     }
 }
 
@@ -93,8 +101,7 @@ impl fmt::Display for SessionRecord {
         let (word, code) = self.reason.word_and_code();
         write!(f, "session {} {} -> ", self.id, self.client)?;
         match &self.backend {
-            Some((name, address)) if **name == *address.to_string() => write!(f, "{address}")?,
-            Some((name, address)) => write!(f, "{name} {address}")?,
+            Some((name, address)) => write!(f, "{}", Server(name, address))?,
             None => write!(f, "-")?,
         }
         write!(
@@ -123,7 +130,20 @@ impl fmt::Display for SessionRecord {
         if let Some(detail) = self.detail {
             write!(f, " detail=\"{detail}\"")?;
         }
-        Ok(())
+        write!(f, " {}", self.measured)
+    }
+}
+
+/// A backend by name and address; by one of them when they are the same.
+pub(super) struct Server<'a>(pub(super) &'a str, pub(super) &'a SocketAddr);
+
+impl fmt::Display for Server<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Server(name, address) = self;
+        match *name == address.to_string() {
+            true => write!(f, "{address}"),
+            false => write!(f, "{name} {address}"),
+        }
     }
 }
 
@@ -157,12 +177,14 @@ mod tests {
             }],
             reason: EndReason::ClientReset,
             detail: None,
+            measured: Measured::default(),
+            load: None,
         };
         assert_eq!(
             record.to_string(),
             "session 7 [::1]:5000 -> a 127.0.0.1:8000 ended: client_reset CD listener=web pool=main \
              in=78B out=154B connect=0.213ms total=2.000ms attempts=2 \
-             failed=127.0.0.1:8001(connection refused)"
+             failed=127.0.0.1:8001(connection refused) rtt=-/-ms retransmits=-/- cpu=-"
         );
         let refused = SessionRecord {
             via: Some("10.0.0.1:5000".parse().unwrap()),
@@ -177,7 +199,7 @@ mod tests {
             refused.to_string(),
             "session 7 [::1]:5000 -> - ended: bad_proxy_header PR listener=web pool=main \
              via=10.0.0.1:5000 in=78B out=154B connect=- total=2.000ms attempts=2 \
-             detail=\"no PROXY header\""
+             detail=\"no PROXY header\" rtt=-/-ms retransmits=-/- cpu=-"
         );
         let fields = refused.fields();
         assert_eq!(fields["via"], "10.0.0.1:5000");

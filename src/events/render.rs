@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::Event;
+use super::{Event, record};
 use crate::limits::Ceiling;
 
 impl Event {
@@ -32,13 +32,17 @@ impl Event {
             Event::SessionStarted {
                 id,
                 listener,
+                pool,
                 client,
                 backend,
+                address,
             } => (
                 "session_started",
-                json!({"id": id, "listener": &**listener, "client": client.to_string(),
-                       "backend": &**backend}),
+                json!({"id": id, "listener": &**listener, "pool": &**pool,
+                       "client": client.to_string(), "backend": &**backend,
+                       "address": address.to_string()}),
             ),
+            Event::SessionProgress(progress) => ("session_progress", progress.fields()),
             Event::ConnectFailed { id, pool, failure } => (
                 "connect_failed",
                 json!({"id": id, "pool": &**pool, "backend": &*failure.backend,
@@ -59,6 +63,8 @@ impl Event {
             Event::SocketRefused { by, error } => {
                 ("socket_refused", json!({"by": &**by, "error": error}))
             }
+            Event::Refused(refused) => ("refused", refused.fields()),
+            Event::ClientRefused(refused) => ("client_refused", refused.fields()),
             Event::Full { listener, limit } => {
                 ("full", json!({"listener": &**listener, "limit": limit}))
             }
@@ -138,14 +144,16 @@ impl fmt::Display for Event {
             Event::SessionStarted {
                 id,
                 listener,
+                pool,
                 client,
                 backend,
-            } => {
-                write!(
-                    f,
-                    "session {id} {client} -> {backend} started listener={listener}"
-                )
-            }
+                address,
+            } => write!(
+                f,
+                "session {id} {client} -> {} started listener={listener} pool={pool}",
+                record::Server(backend, address)
+            ),
+            Event::SessionProgress(progress) => write!(f, "{progress}"),
             Event::ConnectFailed { id, pool, failure } => write!(
                 f,
                 "session {id}: can't connect to {} {} (pool {pool}): {}",
@@ -170,6 +178,8 @@ impl fmt::Display for Event {
                 "{by} waits for a socket, which the system refuses: {error}; \
                  raise ulimit -n (LimitNOFILE=), or free memory"
             ),
+            Event::Refused(refused) => write!(f, "{refused}"),
+            Event::ClientRefused(refused) => refused.one(f),
             Event::Full { listener, limit } => write!(
                 f,
                 "listener {listener} is full at {limit} connections; further clients wait in the backlog"

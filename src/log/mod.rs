@@ -4,6 +4,8 @@
 //! channel is full, because whoever reads the log has stopped, the event is dropped and counted,
 //! and the count is the first thing written when the reader comes back. Traffic comes first.
 
+mod filter;
+mod tcplog;
 mod writer;
 
 use std::io::{self, Write};
@@ -15,8 +17,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::config::{self, LogFormat, LogLevel};
 use crate::events::Event;
-use crate::sync::{Counter, Setting};
+use crate::sync::Counter;
 use crate::threads;
+pub use filter::Filter;
 use writer::Writer;
 
 /// Events that may wait to be written; at about 200 bytes each, some 3 MB when the reader stops.
@@ -37,15 +40,6 @@ pub struct Log {
     /// Written by every sender that finds the channel full; read and zeroed by the log thread.
     dropped: Arc<Counter>,
     filter: Arc<Filter>,
-}
-
-/// Which events are written.
-#[derive(Debug, Default)]
-struct Filter {
-    /// Number of the least important level that is. Written by [`Log::configure`]; read for each event.
-    level: Setting,
-    /// 1: those of sessions, too. Written and read like the level.
-    connections: Setting,
 }
 
 #[derive(Debug)]
@@ -85,6 +79,7 @@ impl Log {
             received,
             dropped: Arc::clone(&dropped),
             format: config.format,
+            program: tcplog::program(),
             sink,
             batch: Vec::new(),
         };
@@ -95,9 +90,8 @@ impl Log {
         let log = Log {
             messages: messages.clone(),
             dropped,
-            filter: Arc::default(),
+            filter: Arc::new(Filter::new(config)),
         };
-        log.filter(config);
         let thread = LogThread {
             handle,
             messages,
@@ -108,27 +102,27 @@ impl Log {
 
     /// Goes on as this config says.
     pub fn configure(&self, config: &config::Log) {
-        self.filter(config);
+        self.filter.set(config);
         // While whoever reads the log is too slow, the form stays as it is.
         let _ = self.messages.try_send(Message::Format(config.format));
     }
 
-    fn filter(&self, config: &config::Log) {
-        self.filter.level.set(config.level as u8);
-        self.filter.connections.set(config.connections.into());
-    }
-
-    fn wants(&self, level: LogLevel) -> bool {
-        level as u8 <= self.filter.level.get()
+    /// What is written.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
     }
 
     /// Sends an event to the log. Never blocks.
     pub fn send(&self, event: Event) {
         let is_report = matches!(event, Event::SessionEnded(_) | Event::SessionStarted { .. });
-        if !self.wants(event.level()) || (is_report && self.filter.connections.get() == 0) {
+        if !self.filter.has(event.level()) || (is_report && !self.filter.has_sessions()) {
             return;
         }
-        let is_one_of_many = is_report || matches!(event, Event::ConnectFailed { .. });
+        let is_one_of_many = is_report
+            || matches!(
+                event,
+                Event::ConnectFailed { .. } | Event::SessionProgress(_) | Event::ClientRefused(_)
+            );
         let is_crowded =
             is_one_of_many && self.messages.len() >= CHANNEL_CAPACITY - CHANNEL_RESERVED;
         if is_crowded || !self.offer(event) {
@@ -139,7 +133,7 @@ impl Log {
     /// Sends an event of [`LogLevel::Debug`], which is only made if it is wanted: each session has
     /// some, and names are counted references that all threads share.
     pub fn debug(&self, event: impl FnOnce() -> Event) {
-        if self.wants(LogLevel::Debug) {
+        if self.filter.has(LogLevel::Debug) {
             self.send(event());
         }
     }
@@ -202,6 +196,7 @@ mod tests {
             format,
             level: LogLevel::Info,
             connections: true,
+            progress_interval: None,
         }
     }
 
@@ -374,6 +369,7 @@ mod tests {
             format: LogFormat::Text,
             level: LogLevel::Warn,
             connections: true,
+            progress_interval: None,
         };
         let (log, thread) = Log::start(&quiet, sink.clone()).unwrap();
         log.send(Event::Stopped);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::Receiver;
 use serde_json::Value;
 
-use super::Message;
+use super::{Message, tcplog};
 use crate::config::LogFormat;
 use crate::events::Event;
 use crate::sync::Counter;
@@ -28,6 +28,8 @@ pub(super) struct Writer<W> {
     pub(super) received: Receiver<Message>,
     pub(super) dropped: Arc<Counter>,
     pub(super) format: LogFormat,
+    /// What stands before each line in the `tcplog` form.
+    pub(super) program: String,
     pub(super) sink: W,
     pub(super) batch: Vec<u8>,
 }
@@ -71,6 +73,7 @@ impl<W: Write> Writer<W> {
         let _ = match self.format {
             LogFormat::Text => text(&mut self.batch, time, event),
             LogFormat::Json => json(&mut self.batch, time, event),
+            LogFormat::Tcplog => tcplog::line(&mut self.batch, &self.program, time, event),
         };
         self.batch.push(b'\n');
     }

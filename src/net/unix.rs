@@ -59,6 +59,16 @@ impl UnixListener {
         net::listen(&listener.socket, BACKLOG)?;
         Ok(listener)
     }
+
+    /// Removes the file, if it is still ours; nobody finds the socket any more.
+    pub fn remove_file(&self) {
+        let is_ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| identity(&metadata) == self.identity);
+        if is_ours {
+            // If it can't be removed, the next start replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// The socket with mode 0600.
@@ -93,12 +103,7 @@ impl AsFd for UnixListener {
 
 impl Drop for UnixListener {
     fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| identity(&metadata) == self.identity);
-        if is_ours {
-            // If it can't be removed, the next start replaces it.
-            let _ = fs::remove_file(&self.path);
-        }
+        self.remove_file();
     }
 }
 

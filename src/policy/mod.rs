@@ -4,21 +4,27 @@
 //! random bits come in as arguments and the decision goes out as a value, so every decision can be
 //! tested by a table, and none of them can block.
 //!
+//! - [`access`] says which clients are let in, by their address.
 //! - [`balance`] picks the backend of a session; one file per algorithm.
 //! - [`bulk`] says when to splice and when to copy.
 //! - [`health`] turns probe results into up and down, and says who may take a session.
 //! - [`idle`] says when a session has been silent for too long.
 //! - [`intent`] is what the administrator wants of a backend, by the config and since.
 //! - [`proxy_protocol`] reads and writes the header that names the client behind a proxy.
+//! - [`progress`] says when to tell how a long session is getting on.
+//! - [`rate`] says how often something may happen: a token bucket.
 //! - [`schedule`] says when the next probe is due.
 //! - [`splitmix`] makes random bits out of a counter.
 
+pub mod access;
 pub mod balance;
 pub mod bulk;
 pub mod health;
 pub mod idle;
 pub mod intent;
+pub mod progress;
 pub mod proxy_protocol;
+pub mod rate;
 pub mod schedule;
 pub mod splitmix;
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::admission::Rejections;
+use crate::admission::clients::Clients;
 use crate::sync::{Counter, Gate};
 
 /// A listener, as its sessions see it. A reload that still has one of this name takes it over, with
@@ -12,8 +14,12 @@ pub struct Listener {
     pub name: Arc<str>,
     /// The places for its sessions. Without a limit there are as many as a number can say.
     pub gate: Arc<Gate>,
-    /// Clients that were accepted. Written by its acceptors; read by whoever reports.
+    /// Clients that were accepted and let in. Written by its acceptors; read by whoever reports.
     pub accepted: Counter,
+    /// Clients that were not let in, by reason.
+    pub rejections: Rejections,
+    /// What is known of the addresses that its clients come from, where these are limited.
+    pub clients: Arc<Clients>,
 }
 
 impl Listener {
@@ -23,6 +29,8 @@ impl Listener {
             name: name.into(),
             gate: Gate::new(max_connections.unwrap_or(u32::MAX)).0,
             accepted: Counter::default(),
+            rejections: Rejections::default(),
+            clients: Arc::default(),
         }
     }
 

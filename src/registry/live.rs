@@ -26,6 +26,15 @@ pub struct Origin {
     pub since: Duration,
 }
 
+/// A thread that works for a session.
+#[derive(Debug, Clone, Copy)]
+pub struct Worker {
+    /// The kernel's number of it.
+    pub id: u32,
+    /// The processor time that it had used when it began with the session; `None`: nothing is measured.
+    pub cpu_before: Option<Duration>,
+}
+
 /// What a session shares between its two threads, the reaper, the shutdown and the administrator.
 #[derive(Debug)]
 pub struct Live {
@@ -49,9 +58,9 @@ pub struct Live {
     pub half_closed: Flag,
     /// Why it ends. Written by whoever first has a reason; read by the session thread at the end.
     cause: Cause,
-    /// The kernel's number of the session thread, and of the return thread. Each written once, by that
-    /// thread; read by who lists the sessions.
-    threads: [OnceLock<u32>; 2],
+    /// The session thread and the return thread. Each written once, by that thread; read by who lists
+    /// the sessions.
+    threads: [OnceLock<Worker>; 2],
 }
 
 impl Live {
@@ -107,19 +116,21 @@ impl Live {
         std::iter::once(&self.client).chain(self.backend())
     }
 
-    /// Notes that thread `id` copies to the backend.
-    pub fn runs_on(&self, id: u32) {
-        let _ = self.threads[0].set(id);
+    /// Notes which thread copies to the backend.
+    pub fn runs_on(&self, worker: Worker) {
+        let _ = self.threads[0].set(worker);
     }
 
-    /// Notes that thread `id` copies to the client.
-    pub fn returns_on(&self, id: u32) {
-        let _ = self.threads[1].set(id);
+    /// Notes which thread copies to the client.
+    pub fn returns_on(&self, worker: Worker) {
+        let _ = self.threads[1].set(worker);
     }
 
-    /// The kernel's numbers of the threads that work for it.
-    pub fn threads(&self) -> impl Iterator<Item = u32> {
-        self.threads.iter().filter_map(|id| id.get().copied())
+    /// The threads that work for it.
+    pub fn threads(&self) -> impl Iterator<Item = Worker> {
+        self.threads
+            .iter()
+            .filter_map(|worker| worker.get().copied())
     }
 
     /// Gives the session a reason to end, unless it has one.

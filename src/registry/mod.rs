@@ -3,11 +3,12 @@
 
 mod listener;
 mod live;
+mod progress;
 
 pub use listener::Listener;
 #[cfg(test)]
 pub(crate) use live::testing;
-pub use live::{Live, Origin};
+pub use live::{Live, Origin, Worker};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use crate::events::EndReason;
 use crate::policy::idle::Watch;
+use crate::policy::progress::Progress;
 use crate::sync::Mutex;
 
 /// All live sessions of the process.
@@ -43,6 +45,8 @@ struct Entry {
 pub struct Notes {
     /// Since when nothing has moved.
     pub watch: Watch,
+    /// When the log was last told how it is getting on.
+    progress: Progress,
     /// Bytes in and out that were added to the backend's counts already.
     counted: (u64, u64),
 }
@@ -52,6 +56,7 @@ impl Notes {
     pub fn new(now: Duration) -> Notes {
         Notes {
             watch: Watch::new(now),
+            progress: Progress::new(now),
             counted: (0, 0),
         }
     }

@@ -71,6 +71,8 @@ impl Server {
     }
 
     pub(super) fn retire_admin(&mut self, admin: Option<Admin>) {
+        // Those before it have long ended; each still has its socket.
+        self.retired_admins.retain(|retired| !retired.has_ended());
         if let Some(admin) = admin {
             admin.close();
             self.retired_admins.push(admin);

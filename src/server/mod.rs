@@ -171,8 +171,9 @@ impl Server {
         stopped: Receiver<Infallible>,
     ) -> Result<(), StartError> {
         let (timeouts, control) = (Arc::clone(&self.timeouts), Arc::clone(&self.control));
+        let log = self.log.clone();
         let reaper = threads::spawn("reaper", move || {
-            reaper::run(&timeouts, &control.registry, control.epoch, &stopped);
+            reaper::run(&timeouts, &control.registry, &log, control.epoch, &stopped);
         });
         self.services.push(reaper.map_err(StartError::Thread)?);
         let checker = Checker::new(

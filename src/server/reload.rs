@@ -17,6 +17,7 @@ use super::entrances::{Entrances, Taken};
 use super::leaving::leaving;
 use super::{Server, StartError, plan};
 use crate::admin::Admin;
+use crate::admission::Admission;
 use crate::config::{Config, ConfigError};
 use crate::control::{Answer, LastReload, OpenListener, Refusal, Running};
 use crate::events::Event;
@@ -233,8 +234,10 @@ impl Server {
                 .pools
                 .iter()
                 .find(|pool| *pool.name == *of_config.pool)?;
+            let listener = listener(of_config);
             let context = Context {
-                listener: listener(of_config),
+                admission: Admission::new(&of_config.admission, &listener.clients),
+                listener,
                 pool: Arc::clone(pool),
                 accept_proxy: of_config.accept_proxy_protocol.clone(),
                 timeouts: config.timeouts.clone(),

@@ -1,13 +1,22 @@
-//! Whom a session is for: the PROXY header that a trusted proxy sends before the client's bytes, and
-//! the one that the backend gets. Runs on the session thread; no backend is leased while it waits.
+//! Whom a session is for, and whether that client is let in: the access rules, the PROXY header that a
+//! trusted proxy sends before the client's bytes, and the one that the backend gets.
+//!
+//! [`let_in`] runs on the thread that knows the client's address first: the listener's, before anything
+//! is set aside for the client; or the session's, when a header has said who it is. The rest runs on the
+//! session thread; no backend is leased while it waits.
 //!
 //! Who is not trusted is not asked: from any other address the bytes are the client's own, a PROXY
 //! header among them is passed on like everything else, and nobody can claim an address that way.
 
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Instant;
+
 use super::Context;
 use super::report::Report;
+use crate::admission::Admitted;
 use crate::config::AcceptProxy;
-use crate::events::EndReason;
+use crate::events::{EndReason, Event, Refused};
 use crate::net::abort;
 use crate::net::end::Peer;
 use crate::net::proxy_protocol::{self, HeaderError};
@@ -15,18 +24,68 @@ use crate::policy::proxy_protocol::Endpoints;
 use crate::registry::{Live, Origin};
 use crate::threads;
 
-/// Takes the PROXY header off the client's connection, if one is due from its other end. `Local` is also
-/// the answer where none is: the other end itself is the client.
-pub(super) fn receive(
+/// Lets the client in, or resets it, counts it and tells the log. `address` is whom it comes from,
+/// `at` when it came.
+pub fn let_in(
+    context: &Context,
+    client: &TcpStream,
+    address: SocketAddr,
+    at: Instant,
+) -> Option<Admitted> {
+    let now = at.saturating_duration_since(context.epoch);
+    let reason = match context.admission.admit(address.ip(), now) {
+        Ok(admitted) => return Some(admitted),
+        Err(reason) => reason,
+    };
+    abort::reset(client);
+    let refused = |count| Refused {
+        listener: Arc::clone(&context.listener.name),
+        reason,
+        count,
+        example: address,
+    };
+    context.log.debug(|| Event::ClientRefused(refused(1)));
+    if let Some(count) = context.listener.rejections.add(reason, now) {
+        context.log.send(Event::Refused(refused(count)));
+    }
+    None
+}
+
+/// Is a PROXY header due from this address? Then it is a proxy's, and says nothing of the client.
+pub fn is_proxy(context: &Context, address: SocketAddr) -> bool {
+    header_due(context, address).is_some()
+}
+
+fn header_due(context: &Context, address: SocketAddr) -> Option<&AcceptProxy> {
+    let accept = context.accept_proxy.as_ref()?;
+    accept.trusts(address.ip()).then_some(accept)
+}
+
+/// Learns from a PROXY header who the client is, and lets it in or not; nothing of that where the other
+/// end itself is the client, who was let in before.
+pub(super) fn learn_client(
     context: &Context,
     live: &Live,
     report: &mut Report<'_>,
-) -> Result<Endpoints, EndReason> {
-    let Origin { id, address, .. } = live.origin;
-    let trusts = |accept: &&AcceptProxy| accept.trusts(address.ip());
-    let Some(accept) = context.accept_proxy.as_ref().filter(trusts) else {
-        return Ok(Endpoints::Local);
+) -> Result<(Endpoints, Option<Admitted>), EndReason> {
+    let Some(accept) = header_due(context, live.origin.address) else {
+        return Ok((Endpoints::Local, None));
     };
+    let endpoints = receive(accept, live, report)?;
+    let client = &live.client.stream;
+    match let_in(context, client, live.client_address(), report.start) {
+        Some(admitted) => Ok((endpoints, Some(admitted))),
+        None => Err(EndReason::Refused),
+    }
+}
+
+/// Takes the PROXY header off the client's connection.
+fn receive(
+    accept: &AcceptProxy,
+    live: &Live,
+    report: &mut Report<'_>,
+) -> Result<Endpoints, EndReason> {
+    let Origin { id, .. } = live.origin;
     threads::set_name(&threads::name_of(format_args!("c{id} "), "header"));
     match proxy_protocol::receive(&live.client.stream, report.start + accept.timeout) {
         Ok(endpoints) => {

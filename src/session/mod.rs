@@ -17,6 +17,7 @@
 //! | connect | `socket`, four `setsockopt`, `connect` twice, `ioctl` (blocking from here on), `getsockname` (not connected to itself?); on a network `ppoll` and `getsockopt` for the second `connect` |
 //! | opening | `recvfrom`, `sendto`, `ppoll`, `recvfrom`, `recvfrom` (the FIN), `sendto`, `getpeername` (FIN or reset?), `shutdown` |
 //! | end | `recvfrom` (the FIN), `getpeername`, `shutdown`, `close` twice, `futex` (park) |
+//! | record, if it will be written | `clock_gettime` at the begin and at the end, `getsockopt` (`TCP_INFO`) of both sides |
 //!
 //! Nothing else: no timers (the reaper has a clock for all), no `fcntl`, and the client's options are
 //! inherited from the listening socket. A PROXY header costs two `recvfrom` and a `prctl` where one is
@@ -24,6 +25,7 @@
 //! `getsockname` if none came in.
 
 mod admit;
+mod measure;
 mod opening;
 mod report;
 mod way;
@@ -34,6 +36,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::admission::{Admission, Admitted};
 use crate::config::{AcceptProxy, Timeouts, WhenDown};
 use crate::events::{EndReason, Event, FailedAttempt};
 use crate::log::Log;
@@ -48,6 +51,7 @@ use crate::registry::{Listener, Live, Notes, Origin, Registry};
 use crate::stats::Stats;
 use crate::sync::{Counter, Permit, Ticket};
 use crate::threads::{self, Name, Running, Seat};
+pub use admit::{is_proxy, let_in};
 use opening::Opening;
 use report::Report;
 use way::{Way, client_failed, server_failed};
@@ -67,6 +71,8 @@ pub struct Context {
     pub accept_proxy: Option<AcceptProxy>,
     /// How long each phase may last.
     pub timeouts: Timeouts,
+    /// Who is let in.
+    pub admission: Admission,
     /// Sessions of the process at once, by the config.
     pub max_connections: Option<u32>,
     /// How relays copy, and the pipes that they may have.
@@ -96,6 +102,8 @@ pub struct Arrival {
     pub return_seat: Seat,
     /// Its places among the sessions of the process and of the listener.
     pub permits: (Permit, Permit),
+    /// Its place among the sessions of its address; `None` when a PROXY header is yet to say whose it is.
+    pub admitted: Option<Admitted>,
 }
 
 /// Runs a session to its end.
@@ -106,9 +114,10 @@ pub fn run(context: &Context, arrival: Arrival) {
         at,
         return_seat,
         permits,
+        admitted,
     } = arrival;
     // Locals are dropped last to first: the places are given back after all else is done.
-    let _permits = permits;
+    let _places = (permits, admitted);
     let origin = Origin {
         id: context.ids.take() + 1,
         address,
@@ -117,21 +126,22 @@ pub fn run(context: &Context, arrival: Arrival) {
         since: at.saturating_duration_since(context.epoch),
     };
     let live = Arc::new(Live::new(origin, client));
-    live.runs_on(threads::id());
     let mut report = Report::new(context, &live, at);
+    live.runs_on(report.meter.worker());
     let _listed = context.registry.enter(&live, Notes::new(live.origin.since));
     let _abort_on_panic = AbortOnPanic(&live);
 
-    let found = admit::receive(context, &live, &mut report).and_then(|endpoints| {
-        let (lease, backend) = find_backend(context, &live, &mut report)?;
-        Ok((endpoints, lease, backend))
-    });
+    let found =
+        admit::learn_client(context, &live, &mut report).and_then(|(endpoints, admitted)| {
+            let (lease, backend) = find_backend(context, &live, &mut report)?;
+            Ok((endpoints, admitted, lease, backend))
+        });
     let reason = match found {
-        Ok((endpoints, lease, backend)) => {
+        Ok((endpoints, _admitted, lease, backend)) => {
             let backend = live.attach(lease.backend(), backend);
             report.connected(&lease);
             admit::announce(context, &live, backend, endpoints);
-            let reason = relay_both_ways(context, &live, backend, return_seat, &lease);
+            let reason = relay_both_ways(&live, backend, return_seat, &lease, &mut report);
             drop(lease);
             reason
         }
@@ -219,7 +229,7 @@ fn find_backend(
 /// What a client gets that is not served.
 fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
     match (reason, when_down) {
-        (EndReason::ClientLeft | EndReason::ClientLeftBeforeHeader, _) => {}
+        (EndReason::ClientLeft | EndReason::ClientLeftBeforeHeader | EndReason::Refused, _) => {}
         // No answer of any kind to who doesn't begin as it should: a FIN could pass for one.
         (EndReason::BadProxyHeader | EndReason::ProxyHeaderTimeout, _) | (_, WhenDown::Reset) => {
             abort::reset(client);
@@ -231,14 +241,14 @@ fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
 /// Serves the opening exchange, then copies in both directions until both have ended: on this thread
 /// and on the return thread, or on this thread alone when only one way is left.
 fn relay_both_ways(
-    context: &Context,
     live: &Arc<Live>,
     backend: &Peer,
     return_seat: Seat,
     lease: &Lease,
+    report: &mut Report<'_>,
 ) -> EndReason {
     let name = || threads::name_of(format_args!("c{}<", live.origin.id), &lease.backend().name);
-    let pipes = &context.pipes;
+    let pipes = &report.context.pipes;
     let mut there = Way::to_backend(live, backend);
     let mut back = Way::to_client(live, backend, Relay::default());
     let (to_backend, to_client) =
@@ -253,10 +263,15 @@ fn relay_both_ways(
                 (to_backend, back.run(pipes))
             }
             Opening::LivesOn => {
-                let returning = start_return(return_seat, name(), live, back.into_relay(), pipes);
+                let way = (live, back.into_relay(), pipes);
+                let is_measured = report.meter.is_on();
+                let returning = start_return(return_seat, name(), way, is_measured);
                 let to_backend = there.run(pipes);
                 match returning.join() {
-                    Ok(to_client) => (to_backend, to_client),
+                    Ok((to_client, used)) => {
+                        report.meter.add(used);
+                        (to_backend, to_client)
+                    }
                     Err(_panic) => return EndReason::Internal,
                 }
             }
@@ -286,19 +301,20 @@ fn relay_both_ways(
 fn start_return(
     seat: Seat,
     name: Name,
-    live: &Arc<Live>,
-    relay: Relay,
-    pipes: &Pipes,
-) -> Running<Ended> {
+    (live, relay, pipes): (&Arc<Live>, Relay, &Pipes),
+    is_measured: bool,
+) -> Running<(Ended, Duration)> {
     let (live, pipes) = (Arc::clone(live), pipes.clone());
     seat.start(move || {
         threads::set_name(&name);
-        live.returns_on(threads::id());
+        let worker = measure::worker(is_measured);
+        live.returns_on(worker);
         let _abort_on_panic = AbortOnPanic(&live);
-        match live.backend() {
+        let ended = match live.backend() {
             Some(backend) => Way::to_client(&live, backend, relay).run(&pipes),
             None => Ended::Finished,
-        }
+        };
+        (ended, measure::used(worker))
     })
 }
 

@@ -1,12 +1,12 @@
 //! A session's report to the log.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Context;
-use crate::events::{EndReason, Event, FailedAttempt, SessionRecord};
-use crate::pool::Lease;
+use super::measure::Meter;
+use crate::events::{EndReason, Event, FailedAttempt, Load, SessionRecord};
+use crate::pool::{Backend, Lease};
 use crate::registry::Live;
 
 /// What will be said of a session. Sent to the log when it is dropped: no session ends without it.
@@ -21,10 +21,12 @@ pub(super) struct Report<'a> {
     pub(super) detail: Option<&'static str>,
     /// When it was accepted.
     pub(super) start: Instant,
-    context: &'a Context,
+    /// Measures it.
+    pub(super) meter: Meter,
+    /// What it has in common with others.
+    pub(super) context: &'a Context,
     live: &'a Live,
-    /// Name and address.
-    backend: Option<(Arc<str>, SocketAddr)>,
+    backend: Option<Arc<Backend>>,
     connect: Option<Duration>,
 }
 
@@ -37,6 +39,7 @@ impl<'a> Report<'a> {
             reason: EndReason::Internal,
             detail: None,
             start,
+            meter: Meter::start(&context.log),
             context,
             live,
             backend: None,
@@ -48,14 +51,31 @@ impl<'a> Report<'a> {
     pub(super) fn connected(&mut self, lease: &Lease) {
         let backend = lease.backend();
         backend.counts.connected.increment();
-        self.backend = Some((Arc::clone(&backend.name), backend.address));
+        self.backend = Some(Arc::clone(backend));
         self.connect = Some(self.start.elapsed());
         self.context.log.debug(|| Event::SessionStarted {
             id: self.live.origin.id,
             listener: Arc::clone(&self.context.listener.name),
+            pool: Arc::clone(&self.context.pool.name),
             client: self.live.client_address(),
             backend: Arc::clone(&backend.name),
+            address: backend.address,
         });
+    }
+}
+
+impl Report<'_> {
+    /// How many sessions there are besides and including this one. The lease has been given back by
+    /// now, the places in the listener and in the process have not; as it is with HAProxy.
+    fn load(&self) -> Load {
+        let registered = self.context.registry.len();
+        let pool = self.context.pool.backends.iter();
+        Load {
+            process: u32::try_from(registered + 1).unwrap_or(u32::MAX),
+            listener: self.context.listener.occupancy().0,
+            pool: pool.map(|backend| backend.active.get()).sum(),
+            backend: (self.backend.as_ref()).map_or(0, |backend| backend.active.get()),
+        }
     }
 }
 
@@ -69,7 +89,8 @@ impl Drop for Report<'_> {
             pool: Arc::clone(&self.context.pool.name),
             client: self.live.client_address(),
             via: self.live.via(),
-            backend: self.backend.take(),
+            backend: (self.backend.as_ref())
+                .map(|backend| (Arc::clone(&backend.name), backend.address)),
             bytes_in: self.live.bytes_in.get(),
             bytes_out: self.live.bytes_out.get(),
             connect: self.connect,
@@ -78,6 +99,8 @@ impl Drop for Report<'_> {
             failures: std::mem::take(&mut self.failures),
             reason: self.reason,
             detail: self.detail,
+            measured: self.meter.read(self.live),
+            load: self.context.log.filter().has_counts().then(|| self.load()),
         };
         self.context.log.send(Event::SessionEnded(Box::new(record)));
     }

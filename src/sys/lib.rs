@@ -6,6 +6,7 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 /// What the kernel knows about one TCP connection: the part of `struct tcp_info` that evener reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub struct TcpInfo {
     pub unsent_bytes: u32,
     /// Bytes that the peer has acknowledged, over the whole life of the connection.
     pub acknowledged_bytes: u64,
+    /// Smoothed round-trip time; zero when nothing was measured.
+    pub rtt: Duration,
+    /// Segments that were sent again, over the whole life of the connection.
+    pub retransmits: u32,
 }
 
 impl TcpInfo {
@@ -61,6 +66,8 @@ pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
         unacked_segments: info.tcpi_unacked,
         unsent_bytes: info.tcpi_notsent_bytes,
         acknowledged_bytes: info.tcpi_bytes_acked,
+        rtt: Duration::from_micros(info.tcpi_rtt.into()),
+        retransmits: info.tcpi_total_retrans,
     })
 }
 

@@ -10,8 +10,10 @@
 //! takes itself off the stack, or whoever took it off the stack dismisses it. A thread that is set
 //! aside is not on the stack, so it stays until its seat is used or given back, shutdown or not.
 
+mod cpu;
 mod named;
 
+pub use cpu::cpu_time;
 pub use named::{Name, id, keep_going, name, name_of, set_name, spawn, spawn_with_stack};
 
 use std::collections::{HashMap, VecDeque};

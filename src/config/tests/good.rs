@@ -63,6 +63,46 @@ const SMALLEST: &str =
     "listeners: [{ bind: ':8080' }]\npools: [{ backends: ['127.0.0.1:8000'] }]\n";
 
 #[test]
+fn who_is_let_in() {
+    let with = |text: &str| {
+        let listener = format!("listeners: [{{ name: a, bind: ':8080', {text} }}]\n");
+        load(&(listener + "pools: [{ backends: ['127.0.0.1:8000'] }]\n"))
+    };
+    let config = with(
+        "access: { rules: [deny 192.0.2.1, '  allow   10.0.0.0/8 ', 'deny ::ffff:10.0.0.0/104', 'deny ::1'] }, \
+         connection_rate_per_ip: 20/s, max_connections_per_ip: 3",
+    );
+    let admission = &config.listeners[0].admission;
+    let access = admission.access.as_ref().unwrap();
+    let rules: Vec<String> = access.rules.iter().map(ToString::to_string).collect();
+    assert_eq!(access.default.word(), "allow");
+    assert_eq!(
+        rules,
+        [
+            "deny 192.0.2.1/32",
+            "allow 10.0.0.0/8",
+            "deny 10.0.0.0/8",
+            "deny ::1/128"
+        ]
+    );
+    assert_eq!(admission.max_connections_per_ip, Some(3));
+    assert_eq!(
+        admission.connection_rate_per_ip.unwrap().to_string(),
+        "20/s"
+    );
+    let warnings = config.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("`deny 10.0.0.0/8` never decides, since `allow 10.0.0.0/8`"));
+
+    let nobody = with("access: { default: deny }").warnings();
+    assert!(nobody[0].contains("lets nobody in"), "{nobody:?}");
+    assert_eq!(
+        with("access: { default: deny, rules: [allow 10.0.0.1] }").warnings(),
+        [""; 0]
+    );
+}
+
+#[test]
 fn the_smallest_config_gets_every_default() {
     let config = load(SMALLEST);
     assert_eq!(config.listeners[0].name, ":8080");

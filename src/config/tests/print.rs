@@ -46,6 +46,30 @@ fn accept_proxy() -> impl Strategy<Value = Option<AcceptProxy>> {
     option::of(accept.prop_map(|(from, timeout)| AcceptProxy { from, timeout }))
 }
 
+fn admission() -> impl Strategy<Value = Admission> {
+    use crate::policy::access::{Rule, Rules, Verdict, canonical};
+    use crate::policy::rate::{Per, Rate};
+    let verdict = || prop::sample::select(Verdict::ALL.to_vec());
+    let ip = prop_oneof![
+        any::<u32>().prop_map(|bits| std::net::IpAddr::from(bits.to_be_bytes())),
+        any::<u128>().prop_map(|bits| std::net::IpAddr::from(bits.to_be_bytes())),
+    ];
+    let rule = (verdict(), ip, 0..=32_u8).prop_map(|(verdict, ip, bits)| Rule {
+        verdict,
+        network: canonical(ipnet::IpNet::new(ip, bits).unwrap().trunc()),
+    });
+    let access = (verdict(), vec(rule, 0..4)).prop_map(|(default, rules)| Rules { default, rules });
+    let per = prop::sample::select(Per::ALL.to_vec());
+    let rate = (RATE_RANGE, per).prop_map(|(count, per)| Rate { count, per });
+    (option::of(access), connections(), option::of(rate)).prop_map(|(access, most, rate)| {
+        Admission {
+            access,
+            max_connections_per_ip: most,
+            connection_rate_per_ip: rate,
+        }
+    })
+}
+
 fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
     let hosts = prop::sample::select(vec![":", "0.0.0.0:", "[::1]:", "127.0.0.1:"]);
     let rows = vec(
@@ -54,6 +78,7 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
             prop::sample::select(pools),
             connections(),
             accept_proxy(),
+            admission(),
         ),
         4,
     );
@@ -64,7 +89,7 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
             address::bind(&format!("{host}{port}")).unwrap()
         };
         let mut listeners = Vec::new();
-        for (name, (hosts, pool, max_connections, accept_proxy_protocol)) in
+        for (name, (hosts, pool, max_connections, accept_proxy_protocol, admission)) in
             names.into_iter().zip(rows)
         {
             let bind = hosts.into_iter().map(&mut bind).collect();
@@ -74,6 +99,7 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
                 pool,
                 max_connections,
                 accept_proxy_protocol,
+                admission,
             });
         }
         listeners
@@ -191,11 +217,14 @@ fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits, Perform
         });
     let formats = prop::sample::select(LogFormat::ALL.to_vec());
     let levels = prop::sample::select(LogLevel::ALL.to_vec());
-    let log = (formats, levels, any::<bool>()).prop_map(|(format, level, connections)| Log {
-        format,
-        level,
-        connections,
-    });
+    let log = (formats, levels, any::<bool>(), option::of(time(100))).prop_map(
+        |(format, level, connections, progress_interval)| Log {
+            progress_interval,
+            format,
+            level,
+            connections,
+        },
+    );
     let limits = connections().prop_map(|max_connections| Limits { max_connections });
     let methods = prop::sample::select(Method::ALL.to_vec());
     let schedulers = prop::sample::select(Scheduler::ALL.to_vec());
@@ -249,6 +278,9 @@ listeners:
     pool: default
     max_connections: off
     accept_proxy_protocol: off
+    max_connections_per_ip: off
+    connection_rate_per_ip: off
+    access: off
 pools:
   - name: default
     balance: round_robin
@@ -279,6 +311,7 @@ log:
   format: text
   level: info
   connections: true
+  progress_interval: off
 limits:
   max_connections: auto
 performance:
