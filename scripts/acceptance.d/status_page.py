@@ -99,7 +99,7 @@ class Case:
             eventually(f"{name} drains", lambda: self.evener.backend(name)["admin_state"] == "drain")
             eventually("it looks pressed", lambda: self.browser.run(
                 "return document.querySelector(arguments[0]).ariaPressed", css) == "true")
-        assert "by hand" in self.browser.run("return document.querySelector('#pools tbody').textContent")
+        assert "config: ready" in self.browser.run("return document.querySelector('#pools tbody').textContent")
         # U+E007 is Enter.
         self.browser.type(button("Ready", "a"), "\ue007")
         eventually("a is ready", lambda: self.evener.backend("a")["admin_state"] == "ready")
