@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
+use evener_sys::Signal;
 
 use evener::client;
 use evener::config::cli::{self, Command, Source};
@@ -14,8 +15,10 @@ use evener::config::{Config, Scheduler};
 use evener::control::Control;
 use evener::demo::Demo;
 use evener::log::Log;
-use evener::server::{Server, Shutdown, StartError};
+use evener::server::{Server, Shutdown, StartError, Surroundings};
+use evener::systemd::Manager;
 use evener::threads;
+use evener::upgrade::{self, Program};
 
 /// As a process killed by SIGINT ends, for a shell.
 const FORCED: u8 = 130;
@@ -70,8 +73,9 @@ fn run(source: Source, config: Config, demo: Option<Demo>) -> ExitCode {
         // else, so where it is refused, evener runs all the same.
         let _ = evener_sys::schedule_as_batch();
     }
-    let signals = match signals() {
-        Ok(signals) => signals,
+    let (inherited, predecessor) = upgrade::inheritance();
+    let surroundings = match surroundings() {
+        Ok(surroundings) => surroundings,
         Err(error) => return fail(&[format!("error: can't wait for signals: {error}")]),
     };
     let (log, log_thread) = match stdout().and_then(|sink| Log::start(&config.log, sink)) {
@@ -79,7 +83,7 @@ fn run(source: Source, config: Config, demo: Option<Demo>) -> ExitCode {
         Err(error) => return fail(&[format!("error: {}", StartError::Thread(error))]),
     };
     log.report_panics();
-    let code = match Server::start(source, config, &log, &signals) {
+    let code = match Server::start(source, config, &log, &surroundings.signals, inherited) {
         Ok(server) => {
             if let Some(demo) = &demo {
                 demo.explain(&log);
@@ -87,7 +91,7 @@ fn run(source: Source, config: Config, demo: Option<Demo>) -> ExitCode {
             if let Err(error) = reload_on_hangup(server.control()) {
                 complain(&format_args!("warning: no reload by SIGHUP: {error}"));
             }
-            match server.run(&signals) {
+            match server.run(&surroundings, predecessor) {
                 Shutdown::Clean => ExitCode::SUCCESS,
                 Shutdown::Forced => ExitCode::from(FORCED),
             }
@@ -104,12 +108,24 @@ fn stdout() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
+/// Whom the server deals with beside clients and backends. The order matters: signals that a thread waits
+/// for are blocked before the first thread starts.
+fn surroundings() -> Result<Surroundings, ctrlc::Error> {
+    evener_sys::block(&[Signal::User2]).map_err(ctrlc::Error::System)?;
+    Ok(Surroundings {
+        signals: signals()?,
+        upgrades: upgrade::requests().map_err(ctrlc::Error::System)?,
+        manager: Manager::from_environment(),
+        program: Program::of_this_process(),
+    })
+}
+
 /// A message for each SIGINT or SIGTERM. SIGHUP means "reload" to whoever sends it to a service: it is
 /// blocked, before the first thread starts, so that it waits for the thread that asks for it. At a
 /// terminal it means that the terminal was closed, and ends the program like the others.
 fn signals() -> Result<Receiver<()>, ctrlc::Error> {
     if !io::stdin().is_terminal() {
-        evener_sys::block_hangup().map_err(ctrlc::Error::System)?;
+        evener_sys::block(&[Signal::Hangup]).map_err(ctrlc::Error::System)?;
     }
     let (sender, signals) = crossbeam_channel::unbounded();
     ctrlc::set_handler(move || {
@@ -127,7 +143,7 @@ fn reload_on_hangup(control: &Arc<Control>) -> io::Result<()> {
     let control = Arc::clone(control);
     // Nobody joins it: it waits for signals as long as there is a process to get them.
     threads::spawn("hangup", move || {
-        while evener_sys::wait_for_hangup().is_ok() {
+        while evener_sys::wait(&[Signal::Hangup]).is_ok() {
             control.reload_soon();
         }
     })

@@ -7,7 +7,6 @@
 
 use std::fs::File;
 use std::io;
-use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -16,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use crate::events::Event;
 use crate::limits::Capacity;
-use crate::net::listener::{self, AcceptError};
+use crate::net::listener::{self, AcceptError, Listening};
 use crate::registry::Listener;
 use crate::session::{self, Arrival, Context};
-use crate::sync::{Closed, Flag, Gate, Permit, Published};
+use crate::sync::{Closed, Gate, Permit, Published};
 use crate::threads::{self, Seat, Threads};
 
 /// Pause after a shortage: long enough not to spin, short enough not to be noticed.
@@ -38,10 +37,7 @@ pub struct Acceptor {
     /// config has changed; read for each client.
     pub context: Arc<Published<Context>>,
     /// The socket; the server holds it too, to shut it down.
-    pub socket: Arc<TcpListener>,
-    /// Raised by the server before it shuts the socket down because nobody is to be accepted here any
-    /// more.
-    pub retired: Arc<Flag>,
+    pub socket: Arc<Listening>,
     /// Places among all sessions of the process.
     pub process_gate: Arc<Gate>,
     /// Where the process's limit comes from; looked at again after a shortage.
@@ -55,7 +51,7 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts clients until the gate of the process is closed or this listener is retired.
+    /// Accepts clients until the gate of the process is closed or this listener is shut down.
     pub fn run(mut self) {
         let mut state = State::new(self.spare.take());
         threads::keep_going(|| match self.next_client(&mut state) {
@@ -115,7 +111,7 @@ impl Acceptor {
             } else {
                 return Ok(());
             };
-            if self.retired.is_raised() {
+            if self.socket.is_shut_down() {
                 return Err(Closed);
             }
             patience = LOOK_EVERY;
@@ -170,7 +166,7 @@ impl Acceptor {
         match listener::accept_error(error) {
             AcceptError::Again => Ok(()),
             AcceptError::Closed => {
-                if self.retired.is_raised() {
+                if self.socket.is_shut_down() {
                     return Err(Closed);
                 }
                 // While the gate is open it was not us: `ss -K`, for example.

@@ -42,6 +42,8 @@
 //! | [`admission`] | who is let in: access rules, limits for each client address |
 //! | [`pool`] | backends, the published rotation, picking, leases |
 //! | [`net`] | sockets and no policy: listen, connect, [`net::proxy_protocol`], [`net::relay`], [`net::splice`], [`net::end`], reset |
+//! | [`upgrade`] | a new version takes over the listening sockets of a running one |
+//! | [`systemd`] | what evener and its service manager tell each other; sockets that it inherits |
 //! | [`dummy`] | the backend of the demo, the tests and the benchmarks |
 //! | [`log`] | the log thread and its channel |
 //! | [`threads`] | parked threads, reused |
@@ -56,9 +58,11 @@
 //!
 //! | thread (as `ps -L` shows it) | owns | blocks in | ends because |
 //! | --- | --- | --- | --- |
-//! | `evener` | the server; makes every change | the channels of signals and of requests | a signal came |
+//! | `evener` | the server; makes every change | the channels of signals, requests and upgrades, the watchdog's clock | a signal came, or a new process serves |
 //! | `ctrl-c` | | `sem_wait`, for the signal handler | the process ends |
-//! | `listen NAME` | nothing: hands everything on | `accept`, or the gate when full | the gate is closed, the socket shut down |
+//! | `sigusr2` | nothing | `sigwait`, for the order to upgrade | the process ends |
+//! | `upgrade` | a new process, until that serves | `poll` of a pipe | the word or the end of that process, or a minute |
+//! | `listen NAME` | nothing: hands everything on | `poll` for a client or the bell, or the gate when full | the gate is closed, the bell rung |
 //! | `c12>…:8000`, `c12 header` before | session 12; reads the client | `recv`, `send` or `splice`; `poll` while it waits for a PROXY header, while connecting and in the opening; at the end a condition variable | both sides have ended |
 //! | `c12<…:8000` | nothing: borrows the session | `recv` of the backend, `send` to the client, or `splice` | the same |
 //! | `parked`, or for 50 ms its last name | nothing | `park`, for a job | not needed for two seconds, or shutdown |
@@ -99,4 +103,6 @@ pub mod server;
 pub mod session;
 pub mod stats;
 pub mod sync;
+pub mod systemd;
 pub mod threads;
+pub mod upgrade;

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 use support::{
-    DEADLINE, Dummy, End, Evener, RefusingPort, Server, eventually, read_until_end, reset,
+    DEADLINE, Dummy, End, Evener, RefusingPort, Server, eventually, is_live, is_reset,
+    read_until_end, reset,
 };
 
 /// A config of one listener with these keys, and one pool.
@@ -49,8 +50,11 @@ const fn client(number: u8) -> Ipv4Addr {
 /// Is a client from this address served? Refused ones are reset; anything else fails the test.
 fn is_served(source: impl Into<IpAddr>, to: SocketAddr) -> bool {
     let mut stream = connect_from(source, to);
-    // A client that is refused may see it while it writes.
-    let _ = stream.write_all(b"GET / HTTP/1.0\r\n\r\n");
+    // A client that is refused may see it while it writes; the kernel says it once.
+    if let Err(error) = stream.write_all(b"GET / HTTP/1.0\r\n\r\n") {
+        assert!(is_reset::<()>(&Err(error)));
+        return false;
+    }
     let (bytes, end) = read_until_end(&stream);
     match end {
         End::Fin => assert!(!bytes.is_empty(), "an empty answer"),
@@ -112,7 +116,14 @@ fn an_ipv6_client_can_be_the_only_one_let_in() {
 #[track_caller]
 fn session(source: Ipv4Addr, to: SocketAddr, server: &Server) -> (TcpStream, TcpStream) {
     let client = connect_from(source, to);
-    (client, server.accept())
+    live(client, server.accept())
+}
+
+/// Both ends, when bytes go both ways: what breaks off before may be an attempt to connect, not yet a
+/// session.
+fn live(mut client: TcpStream, mut backend: TcpStream) -> (TcpStream, TcpStream) {
+    is_live(&mut client, &mut backend);
+    (client, backend)
 }
 
 /// A client that is not.
@@ -164,7 +175,7 @@ fn enters(source: Ipv4Addr, to: SocketAddr, server: &Server) -> (TcpStream, TcpS
             }
             if let Some(backend) = server.accept_within(Duration::from_millis(5)) {
                 client.set_nonblocking(false).unwrap();
-                return Some((client, backend));
+                return Some(live(client, backend));
             }
         }
     })

@@ -532,9 +532,8 @@ fn a_real_evener_is_asked_and_obeys() {
         let answer = ask_at(&at, &["connections", "--json"]);
         let answer: Value = serde_json::from_str(&answer).unwrap();
         // The one before may still be on its way out.
-        let all = answer["connections"].as_array().unwrap().iter();
-        let ours = all.filter(|connection| connection["client"] == client);
-        ours.last()?["id"].as_u64()
+        let mut all = answer["connections"].as_array().unwrap().iter();
+        all.find(|connection| connection["client"] == client)?["id"].as_u64()
     });
     assert!(ask_at(&at, &["explain", "p"]).contains("would get a"));
     assert!(ask_at(&at, &["top"]).contains(&client));

@@ -81,6 +81,7 @@ fn the_processor_time_is_that_of_both_threads() {
         });
     };
     carry(BYTES, BYTES);
+    evener.wait_log("session_ended");
     carry(1, 1);
     let lines = evener.wait_log_count("session_ended", 2);
     let records: Vec<Value> = lines

@@ -188,6 +188,34 @@ pub enum Event {
         /// How many.
         sessions: usize,
     },
+    /// A socket that the service manager passed to evener, and that no listener uses.
+    InheritedUnused {
+        /// Which, and why not.
+        what: String,
+    },
+    /// A message to the service manager failed.
+    ManagerUnreachable {
+        /// What the kernel said.
+        error: String,
+    },
+    /// A thread that evener can't do without has ended, so the service manager's watchdog is left to
+    /// restart it.
+    NoSignOfLife,
+    /// SIGUSR2: a new process was started, and is given the listening sockets.
+    UpgradeStarted {
+        /// Its process id.
+        pid: u32,
+    },
+    /// The new process serves; this one takes nobody any more.
+    Upgraded {
+        /// Its process id.
+        pid: u32,
+    },
+    /// The new process did not come to serve; this one goes on.
+    UpgradeFailed {
+        /// Why.
+        error: String,
+    },
     /// A message of the demo to the person at the terminal.
     Note {
         /// What it says, on one line or several.
@@ -213,13 +241,16 @@ impl Event {
     /// How important it is.
     pub fn level(&self) -> LogLevel {
         match self {
-            Event::Panicked { .. } | Event::Stuck { .. } => LogLevel::Error,
+            Event::Panicked { .. } | Event::Stuck { .. } | Event::NoSignOfLife => LogLevel::Error,
             Event::SessionEnded(record) => record.reason.level(),
             Event::HealthChanged(HealthChange { up: false, .. })
             | Event::AcceptFailed { .. }
             | Event::ThreadRefused { .. }
             | Event::SocketRefused { .. }
             | Event::Full { .. }
+            | Event::InheritedUnused { .. }
+            | Event::UpgradeFailed { .. }
+            | Event::ManagerUnreachable { .. }
             | Event::AdminUnavailable { .. }
             | Event::AdminTokenPublic { .. }
             | Event::Aborted { .. }

@@ -109,6 +109,12 @@ impl Event {
                 "aborted",
                 json!({"sessions": sessions, "by_signal": by_signal}),
             ),
+            Event::InheritedUnused { what } => ("inherited_unused", json!({"what": what})),
+            Event::ManagerUnreachable { error } => ("manager_unreachable", json!({"error": error})),
+            Event::UpgradeStarted { pid } => ("upgrade_started", json!({"pid": pid})),
+            Event::Upgraded { pid } => ("upgraded", json!({"pid": pid})),
+            Event::UpgradeFailed { error } => ("upgrade_failed", json!({"error": error})),
+            Event::NoSignOfLife => ("no_sign_of_life", json!({})),
             // The text is the message, which every line has.
             Event::Note { .. } => ("note", json!({})),
             Event::Stuck { sessions } => ("stuck", json!({"sessions": sessions})),
@@ -243,6 +249,32 @@ impl fmt::Display for Event {
             } => {
                 write!(f, "second signal: {sessions} connections aborted")
             }
+            Event::InheritedUnused { what } => write!(
+                f,
+                "an inherited socket is closed: {what}; \
+                 correct the bind of a listener, or ListenStream= in the .socket unit"
+            ),
+            Event::ManagerUnreachable { error } => write!(
+                f,
+                "can't tell the service manager how evener is: {error}; \
+                 look at NOTIFY_SOCKET, and at NotifyAccess= in the unit file"
+            ),
+            Event::UpgradeStarted { pid } => {
+                write!(f, "upgrade: process {pid} was started and is to take over")
+            }
+            Event::Upgraded { pid } => {
+                write!(f, "upgrade: process {pid} serves now, and this one drains")
+            }
+            Event::UpgradeFailed { error } => write!(
+                f,
+                "upgrade: the new process did not take over, and this one goes on: {error}; \
+                 its own errors are on stderr"
+            ),
+            Event::NoSignOfLife => write!(
+                f,
+                "a thread that evener can't do without has ended; \
+                 the service manager gets no sign of life any more, so that it restarts evener"
+            ),
             Event::Note { text } => f.write_str(text),
             Event::Stuck { sessions } => write!(
                 f,

@@ -86,7 +86,7 @@ fn end_quietly(stream: &TcpStream, asker: BorrowedFd<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::listener::{Bound, accept};
+    use crate::net::listener::Bound;
     use std::io::Write;
     use std::net::Ipv4Addr;
     use std::os::fd::AsFd;
@@ -115,7 +115,7 @@ mod tests {
         std::thread::scope(|scope| {
             let backend = std::thread::Builder::new()
                 .spawn_scoped(scope, || {
-                    let (mut client, _) = accept(&listener).unwrap();
+                    let (mut client, _) = listener.accept().unwrap();
                     client
                         .write_all(b"220 a banner that the probe does not care for\r\n")
                         .unwrap();

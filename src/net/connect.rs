@@ -161,7 +161,7 @@ fn fin_comes_first(client: BorrowedFd<'_>) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::net::listener::{Bound, accept};
+    use crate::net::listener::Bound;
     use rustix::net::AddressFamily;
     use std::io::Write;
     use std::net::{Ipv4Addr, Shutdown, TcpListener};
@@ -190,7 +190,7 @@ pub(crate) mod tests {
             .listen()
             .unwrap();
         let client = plain(listener.local_addr().unwrap()).unwrap();
-        (client, accept(&listener).unwrap().0)
+        (client, listener.accept().unwrap().0)
     }
 
     /// A listener whose backlog is full: connecting to it stays unanswered.

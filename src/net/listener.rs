@@ -1,13 +1,19 @@
 //! The listening side: bind, listen, accept, and what each error of accept means.
+//!
+//! A listening socket may belong to other processes as well: to the service manager that opened it,
+//! or to the evener that takes over from this one. So nobody may shut one down without knowing that, or
+//! count on being the only one who accepts: see [`Listening`].
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use rustix::net::{self, Shutdown, SocketFlags, SocketType, sockopt};
 
 use super::{family, set_stream_options};
+use crate::sync::Flag;
 
 /// The kernel lowers the backlog to net.core.somaxconn; std's own 128 overflows in a burst.
 const BACKLOG: i32 = i32::MAX;
@@ -16,6 +22,7 @@ const BACKLOG: i32 = i32::MAX;
 #[derive(Debug)]
 pub struct Bound {
     socket: OwnedFd,
+    is_inherited: bool,
 }
 
 impl Bound {
@@ -50,7 +57,25 @@ impl Bound {
         }
         set_stream_options(&socket)?;
         net::bind(&socket, &address)?;
-        Ok(Bound { socket })
+        Ok(Bound {
+            socket,
+            is_inherited: false,
+        })
+    }
+
+    /// Takes over a socket that was bound, and listens, before evener started, and gives it the
+    /// options that evener's own have.
+    ///
+    /// # Errors
+    ///
+    /// What setsockopt(2) gives: not a TCP socket.
+    pub fn inherited(socket: TcpListener) -> io::Result<Bound> {
+        let socket = OwnedFd::from(socket);
+        set_stream_options(&socket)?;
+        Ok(Bound {
+            socket,
+            is_inherited: true,
+        })
     }
 
     /// Opens the address for clients.
@@ -59,8 +84,87 @@ impl Bound {
     ///
     /// `AddrInUse` when another process began to listen in the meantime.
     pub fn listen(self) -> io::Result<TcpListener> {
+        // One that listens already gets the new backlog.
         net::listen(&self.socket, BACKLOG)?;
         Ok(TcpListener::from(self.socket))
+    }
+}
+
+/// An address that is open for clients. Shared by the thread that accepts here and by the server,
+/// which ends that thread by [`Listening::shut_down`].
+///
+/// shutdown(2) alone would do it where nobody else has the socket, and there it is used as well: the
+/// address is free at once. But it ends the socket for every process that has it; and a thread blocked
+/// in accept would take one more client of those that another process is to have. So the socket never
+/// blocks: [`accept`] tries, and when there is nobody, waits for the socket and the bell at once. Under
+/// load the first try succeeds, and the bell costs nothing.
+#[derive(Debug)]
+pub struct Listening {
+    socket: TcpListener,
+    /// Rung once, by [`Listening::shut_down`]; wakes [`accept`]. An eventfd: it stays rung.
+    bell: OwnedFd,
+    /// Raised before the bell is rung; read by [`accept`] where it need not wait.
+    closing: Flag,
+    /// Another process has the socket, too. Raised and read by the server.
+    shared: Flag,
+}
+
+impl Listening {
+    /// Opens an address for clients.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bound::listen`]; no descriptor left.
+    pub fn new(bound: Bound) -> io::Result<Listening> {
+        let shared = Flag::default();
+        if bound.is_inherited {
+            shared.raise();
+        }
+        let socket = bound.listen()?;
+        socket.set_nonblocking(true)?;
+        Ok(Listening {
+            socket,
+            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            closing: Flag::default(),
+            shared,
+        })
+    }
+
+    /// The address that it really has.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockname(2).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The socket once more, for a program that this process starts: it stays open there.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor left.
+    pub fn for_another_program(&self) -> io::Result<OwnedFd> {
+        self.shared.raise();
+        // Without FD_CLOEXEC, which every other descriptor of evener has.
+        Ok(rustix::io::dup(&self.socket)?)
+    }
+
+    /// Ends it for this process: a thread that waits in [`accept`] wakes, and nobody is accepted any
+    /// more. Clients still in the backlog are reset, and the address is free at once; if another process
+    /// has the socket, they are that one's.
+    pub fn shut_down(&self) {
+        self.closing.raise();
+        // It fails only if the count would overflow, and then the bell has been rung.
+        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        if !self.shared.is_raised() {
+            shut_down(&self.socket);
+        }
+    }
+
+    /// Was [`Listening::shut_down`] called?
+    pub fn is_shut_down(&self) -> bool {
+        self.closing.is_raised()
     }
 }
 
@@ -71,7 +175,7 @@ pub enum AcceptError {
     Again,
     /// Something is used up. Trying again at once would spin: pause, and say what would help.
     Pause(&'static str),
-    /// The listener was shut down.
+    /// The listener was shut down, by [`Listening::shut_down`] or from outside.
     Closed,
 }
 
@@ -79,13 +183,25 @@ pub enum AcceptError {
 ///
 /// # Errors
 ///
-/// What accept(2) gives; [`accept_error`] sorts it.
-pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (client, address) = listener.accept()?;
-    Ok((
-        client,
-        SocketAddr::new(address.ip().to_canonical(), address.port()),
-    ))
+/// What accept(2) gives, and EINVAL after [`Listening::shut_down`]; [`accept_error`] sorts it.
+pub fn accept(listener: &Listening) -> io::Result<(TcpStream, SocketAddr)> {
+    while !listener.is_shut_down() {
+        match listener.socket.accept() {
+            Ok((client, address)) => {
+                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                return Ok((client, address));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut either = [
+                    PollFd::new(&listener.socket, PollFlags::IN),
+                    PollFd::new(&listener.bell, PollFlags::IN),
+                ];
+                poll(&mut either, None)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::INVAL.into())
 }
 
 /// Sorts the errors of accept(2). Those of the new connection's own network come out of accept on
@@ -118,8 +234,8 @@ pub fn accept_error(error: &io::Error) -> AcceptError {
     }
 }
 
-/// Ends a listener: a thread blocked in [`accept`] wakes, which closing the descriptor would not
-/// do, and clients still in the backlog are reset.
+/// Ends a socket that is this process's alone: a thread blocked in accept(2) wakes, which closing the
+/// descriptor would not do, and clients still in the backlog are reset.
 pub fn shut_down(listener: impl AsFd) {
     // It fails only if the listener is not listening any more.
     let _ = net::shutdown(listener, Shutdown::Both);
@@ -132,8 +248,8 @@ mod tests {
     use crate::net::connect::tests::plain;
     use std::net::Ipv6Addr;
 
-    fn listen(address: SocketAddr, dual_stack: bool) -> TcpListener {
-        Bound::new(address, dual_stack).unwrap().listen().unwrap()
+    fn listen(address: SocketAddr, dual_stack: bool) -> Listening {
+        Listening::new(Bound::new(address, dual_stack).unwrap()).unwrap()
     }
 
     #[test]
@@ -175,10 +291,53 @@ mod tests {
             let blocked = std::thread::Builder::new()
                 .spawn_scoped(scope, || accept(&listener))
                 .unwrap();
-            shut_down(&listener);
+            listener.shut_down();
             let error = blocked.join().unwrap().unwrap_err();
             assert_eq!(accept_error(&error), AcceptError::Closed);
         });
+    }
+
+    #[test]
+    fn shutting_down_frees_an_address_that_nobody_shares_at_once() {
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
+        let address = listener.local_addr().unwrap();
+        listener.shut_down();
+        // The acceptor may hold it still: it waits for room, for example.
+        assert!(Bound::new(address, false).unwrap().listen().is_ok());
+        drop(listener);
+    }
+
+    #[test]
+    fn shutting_down_leaves_the_socket_to_who_shares_it() {
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
+        let address = listener.local_addr().unwrap();
+        let shared = TcpListener::from(listener.for_another_program().unwrap());
+        let _client = plain(address).unwrap();
+        listener.shut_down();
+        // Somebody waits, but not for us.
+        let error = accept(&listener).unwrap_err();
+        assert_eq!(accept_error(&error), AcceptError::Closed);
+        drop(listener);
+        let other = Listening::new(Bound::inherited(shared).unwrap()).unwrap();
+        assert!(accept(&other).is_ok());
+        assert!(plain(address).is_ok());
+    }
+
+    #[test]
+    fn an_inherited_socket_gets_the_options_of_our_own() {
+        let socket = net::socket(rustix::net::AddressFamily::INET, SocketType::STREAM, None);
+        let socket = socket.unwrap();
+        net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        net::listen(&socket, 1).unwrap();
+        let listener = Listening::new(Bound::inherited(socket.into()).unwrap()).unwrap();
+        let _client = plain(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = accept(&listener).unwrap();
+        assert!(sockopt::tcp_nodelay(&accepted).unwrap());
+        let flags = rustix::fs::fcntl_getfl(&accepted).unwrap();
+        assert!(
+            !flags.contains(rustix::fs::OFlags::NONBLOCK),
+            "a session blocks"
+        );
     }
 
     #[test]

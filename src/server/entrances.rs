@@ -2,18 +2,26 @@
 //! sessions have in common, which a reload replaces while the socket stays open.
 
 use std::io;
-use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use super::StartError;
+use super::{StartError, service};
 use crate::acceptor::{self, Acceptor};
 use crate::config::{self, Config};
 use crate::limits::Capacity;
-use crate::net::listener::{self, Bound};
+use crate::net::listener::{Bound, Listening};
 use crate::session::Context;
-use crate::sync::{Flag, Gate, Published};
+use crate::sync::{Gate, Published};
+use crate::systemd::Inherited;
 use crate::threads::{self, Threads};
+
+/// How long the acceptors may take to hand on whom they have accepted.
+const HAND_ON_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks whether they have.
+const HAND_ON_LOOK: Duration = Duration::from_millis(5);
 
 /// One address that is listened on.
 #[derive(Debug)]
@@ -21,11 +29,10 @@ pub(super) struct Entrance {
     bind: config::Bind,
     /// Name of the listener that it belongs to.
     listener: String,
-    socket: Arc<TcpListener>,
+    /// Shared with the acceptor; shut down, it ends that.
+    socket: Arc<Listening>,
     /// Written by the server; read by the acceptor.
     context: Arc<Published<Context>>,
-    /// Raised by the server; read by the acceptor.
-    retired: Arc<Flag>,
     thread: JoinHandle<()>,
 }
 
@@ -56,10 +63,18 @@ pub(super) struct Tools {
 impl Entrances {
     /// Takes every address of the config that is not open, so that one that can't be had is an error
     /// before anything has changed.
-    pub(super) fn take_missing(&self, config: &Config) -> Result<Vec<Taken>, StartError> {
+    /// One that is `inherited` is not bound anew.
+    pub(super) fn take_missing(
+        &self,
+        config: &Config,
+        inherited: &mut Inherited,
+    ) -> Result<Vec<Taken>, StartError> {
         let (_, missing) = self.matched(config);
         let take = |(listener, bind): (&config::Listener, &config::Bind)| {
-            let bound = Bound::new(bind.address, bind.dual_stack);
+            let bound = service::take(bind, inherited).map_or_else(
+                || Bound::new(bind.address, bind.dual_stack),
+                Bound::inherited,
+            );
             Ok(Taken {
                 listener: listener.name.clone(),
                 bind: bind.clone(),
@@ -165,8 +180,7 @@ impl Entrances {
     }
 
     fn retire(&mut self, entrance: Entrance) {
-        entrance.retired.raise();
-        listener::shut_down(&entrance.socket);
+        entrance.socket.shut_down();
         let gate = Arc::clone(&entrance.context.load().listener.gate);
         self.retired.push((entrance.thread, gate));
         // Those that have ended need no place; joining them does not block.
@@ -181,6 +195,37 @@ impl Entrances {
             .filter(|entrance| entrance.listener == listener)
             .map(|entrance| shown_address(&entrance.bind, &entrance.socket))
             .collect()
+    }
+
+    /// Does every acceptor run that nobody has ended?
+    pub(super) fn all_run(&self) -> bool {
+        let ended = |entrance: &Entrance| entrance.thread.is_finished();
+        !self.open.iter().any(ended)
+    }
+
+    /// The sockets once more, for another program.
+    pub(super) fn for_another_program(&self) -> io::Result<Vec<OwnedFd>> {
+        let sockets = self.open.iter();
+        sockets
+            .map(|entrance| entrance.socket.for_another_program())
+            .collect()
+    }
+
+    /// Leaves all of them to who shares the sockets, and lets the acceptors hand on whom they have
+    /// accepted: they end by themselves, because no gate closes.
+    pub(super) fn leave(&self) {
+        for entrance in &self.open {
+            entrance.socket.shut_down();
+        }
+        let begin = Instant::now();
+        let have_ended = || {
+            self.open
+                .iter()
+                .all(|entrance| entrance.thread.is_finished())
+        };
+        while !have_ended() && begin.elapsed() < HAND_ON_PATIENCE {
+            thread::sleep(HAND_ON_LOOK);
+        }
     }
 
     /// Closes all of them and joins their threads. The gate of the process has been closed.
@@ -202,17 +247,15 @@ fn open(taken: Taken, tools: &Tools, context: Arc<Context>) -> Result<Entrance, 
         bind,
         bound,
     } = taken;
-    let socket = bound.listen().map_err(|error| StartError::Bind {
+    let socket = Listening::new(bound).map_err(|error| StartError::Bind {
         address: bind.text.clone(),
         error,
     })?;
     let socket = Arc::new(socket);
     let context = Arc::new(Published::holding(context));
-    let retired = Arc::new(Flag::default());
     let acceptor = Acceptor {
         context: Arc::clone(&context),
         socket: Arc::clone(&socket),
-        retired: Arc::clone(&retired),
         process_gate: Arc::clone(&tools.process_gate),
         capacity: Arc::clone(&tools.capacity),
         threads: tools.threads.clone(),
@@ -225,13 +268,12 @@ fn open(taken: Taken, tools: &Tools, context: Arc<Context>) -> Result<Entrance, 
         listener,
         socket,
         context,
-        retired,
         thread: thread.map_err(StartError::Thread)?,
     })
 }
 
 /// The address as it was written, or the real one where the OS chose the port.
-fn shown_address(bind: &config::Bind, socket: &TcpListener) -> String {
+fn shown_address(bind: &config::Bind, socket: &Listening) -> String {
     match socket.local_addr() {
         Ok(address) if bind.address.port() == 0 => address.to_string(),
         _ => bind.text.clone(),

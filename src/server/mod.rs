@@ -15,8 +15,10 @@ mod error;
 mod leaving;
 mod plan;
 mod reload;
+mod service;
 
 pub use error::StartError;
+pub use service::Surroundings;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use crate::log::Log;
 use crate::net::splice::Pipes;
 use crate::reaper;
 use crate::sync::{Gate, Published, Ticket};
+use crate::systemd::Inherited;
 use crate::threads::{self, Threads};
 use entrances::{Entrances, Tools};
 use reload::Next;
@@ -84,7 +87,8 @@ pub enum Shutdown {
 
 impl Server {
     /// Takes the addresses, starts the threads, waits for the first round of probes, and opens. A
-    /// message on `signals` breaks the start off. `config` is what `source` has just given.
+    /// message on `signals` breaks the start off. `config` is what `source` has just given. Addresses
+    /// that are `inherited` are not bound anew.
     ///
     /// # Errors
     ///
@@ -94,9 +98,12 @@ impl Server {
         config: Config,
         log: &Log,
         signals: &Receiver<()>,
+        mut inherited: Inherited,
     ) -> Result<Server, StartError> {
         let nothing = nothing_yet(&source, &config);
-        let next = Next::prepare(config, &nothing, &Entrances::default(), None, log)?;
+        let none = Entrances::default();
+        let next = Next::prepare(config, &nothing, &none, &mut inherited, None, log)?;
+        service::report_unused(inherited, log);
         let capacity = Arc::new(Capacity::read());
         let configured = next.config.limits.max_connections;
         log.send(Event::Room {
@@ -194,34 +201,15 @@ impl Server {
         &self.control
     }
 
-    /// Makes the changes that are asked for until a message comes on `signals`, then shuts down; a
-    /// further message cuts that short.
-    pub fn run(mut self, signals: &Receiver<()>) -> Shutdown {
-        while !self.signalled {
-            let wake = self.see_off().map_or_else(never, crossbeam_channel::at);
-            select! {
-                recv(signals) -> _ => break,
-                recv(self.requests) -> request => {
-                    // The control, which this server owns too, holds the other end.
-                    let Ok(request) = request else { break };
-                    let answer = self.make(&request.change, signals);
-                    request.answer(answer);
-                }
-                recv(wake) -> _ => {}
-            }
-        }
-        self.shut_down(signals)
-    }
-
     /// Ends in order: no new sessions, those that run may end by themselves until the deadline, the
-    /// rest is aborted. A further message on `signals` cuts every wait short.
-    fn shut_down(mut self, signals: &Receiver<()>) -> Shutdown {
+    /// rest is aborted. Before that nothing changes for so long as `delay`. A further message on `signals`
+    /// cuts every wait short.
+    fn shut_down(mut self, signals: &Receiver<()>, delay: Duration) -> Shutdown {
         self.control.draining.raise();
         // Whoever asks for a change from now on is told so.
         self.requests = never();
         let config = Arc::clone(&self.control.running.load().config);
         let timeout = config.shutdown.drain_timeout;
-        let delay = config.shutdown.pre_stop_delay;
         let (sessions, _) = self.tools.process_gate.occupancy();
         self.log.send(Event::Draining {
             sessions,

@@ -25,6 +25,7 @@ use crate::health::{Order, Target};
 use crate::log::Log;
 use crate::registry::Listener;
 use crate::session::Context;
+use crate::systemd::Inherited;
 
 /// A little more than the longest probe takes, for threads that are slow to start.
 const FIRST_ROUND_SLACK: Duration = Duration::from_secs(1);
@@ -44,11 +45,12 @@ impl Next {
         config: Config,
         running: &Running,
         entrances: &Entrances,
+        inherited: &mut Inherited,
         admin: Option<&Admin>,
         log: &Log,
     ) -> Result<Next, StartError> {
         let draft = build::draft(&config, running)?;
-        let taken = entrances.take_missing(&config)?;
+        let taken = entrances.take_missing(&config, inherited)?;
         // After the listeners: where its address was not asked for, it gives way to them.
         let admin = NextAdmin::prepare(&config, admin, log)?;
         Ok(Next {
@@ -106,7 +108,8 @@ impl Server {
         let running = self.control.running.load();
         let failed = |error: StartError| vec![error.to_string()];
         let admin = self.admin.as_ref();
-        let next = Next::prepare(config, &running, &self.entrances, admin, &self.log);
+        let nothing = &mut Inherited::default();
+        let next = Next::prepare(config, &running, &self.entrances, nothing, admin, &self.log);
         let next = next.map_err(failed)?;
         let changes = plan::changes(&running, &next, SystemTime::now());
         if dry_run {

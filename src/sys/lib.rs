@@ -3,6 +3,12 @@
 //! The `evener` crate forbids unsafe code; what it needs beyond `std` and `rustix` is here, one
 //! small function per call, each `unsafe` block with the reason why it is sound.
 
+mod inherited;
+mod signals;
+
+pub use inherited::take_inherited;
+pub use signals::{Signal, block, wait};
+
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd};
@@ -69,49 +75,6 @@ pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
         rtt: Duration::from_micros(info.tcpi_rtt.into()),
         retransmits: info.tcpi_total_retrans,
     })
-}
-
-/// Blocks SIGHUP in the calling thread and in every thread that it starts from now on. The signal
-/// then waits for somebody to ask for it, and ends nothing.
-///
-/// # Errors
-///
-/// Those of pthread_sigmask(3); none is possible with these arguments.
-pub fn block_hangup() -> io::Result<()> {
-    let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigemptyset initialises the set that it is given, sigaddset gets that set and a valid
-    // signal number, and pthread_sigmask reads the set and is told not to write the old one.
-    let error = unsafe {
-        libc::sigemptyset(signals.as_mut_ptr());
-        libc::sigaddset(signals.as_mut_ptr(), libc::SIGHUP);
-        libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), std::ptr::null_mut())
-    };
-    if error == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(error))
-    }
-}
-
-/// Waits for a SIGHUP, which [`block_hangup`] has blocked in every thread.
-///
-/// # Errors
-///
-/// Those of sigwait(3); none is possible with these arguments.
-pub fn wait_for_hangup() -> io::Result<()> {
-    let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut signal = 0;
-    // SAFETY: as in `block_hangup`; sigwait reads the set and writes the number of the signal.
-    let error = unsafe {
-        libc::sigemptyset(signals.as_mut_ptr());
-        libc::sigaddset(signals.as_mut_ptr(), libc::SIGHUP);
-        libc::sigwait(signals.as_ptr(), &mut signal)
-    };
-    if error == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(error))
-    }
 }
 
 /// How many arenas glibc's allocator may have after [`bound_arenas`]. It would make eight for each
@@ -184,19 +147,6 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(tcp_info(&sender).unwrap().is_delivered());
-    }
-
-    #[test]
-    fn a_blocked_hangup_ends_nothing() {
-        std::thread::Builder::new()
-            .spawn(|| {
-                block_hangup().unwrap();
-                // SAFETY: raise takes a number; the signal goes to this thread, which blocks it.
-                unsafe { libc::raise(libc::SIGHUP) };
-            })
-            .unwrap()
-            .join()
-            .unwrap();
     }
 
     #[test]

@@ -102,12 +102,13 @@ impl Shared {
         while !self.stop.load(Relaxed) {
             let request = self.in_flight.read().unwrap();
             let answer = who_serves(address);
-            drop(request);
             let mut account = self.account.lock().unwrap();
             match answer {
                 Ok(name) => *account.served.entry(name).or_default() += 1,
                 Err(error) => account.errors.push(error.to_string()),
             }
+            // Only now: who acts between requests may count the answers right after.
+            drop(request);
         }
     }
 }

@@ -1,0 +1,205 @@
+//! evener as a service, on the server's thread: what it waits for while it serves, the sockets that it
+//! inherits and passes on, and what the service manager is told and when.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
+
+use super::admin::NextAdmin;
+use super::{Server, Shutdown};
+use crate::config;
+use crate::control::{Change, Request};
+use crate::events::Event;
+use crate::log::Log;
+use crate::systemd::{Inherited, Manager};
+use crate::threads;
+use crate::upgrade::{self, Predecessor, Program};
+
+/// Who evener deals with while it serves, beside clients and backends.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// A message for each signal to stop.
+    pub signals: Receiver<()>,
+    /// A message for each order to upgrade.
+    pub upgrades: Receiver<()>,
+    /// Who started evener, if it wants to hear of it.
+    pub manager: Manager,
+    /// How to start another evener; an error when that can't be known.
+    pub program: io::Result<Program>,
+}
+
+/// The process id of a new evener that serves, or why it does not.
+type Outcome = Result<u32, String>;
+
+impl Server {
+    /// Serves, and makes the changes that are asked for, until a signal to stop comes or a new evener has
+    /// taken over; then shuts down. Meanwhile it tells the service manager how evener is.
+    pub fn run(mut self, around: &Surroundings, predecessor: Option<Predecessor>) -> Shutdown {
+        match predecessor.map(Predecessor::relieve) {
+            // The predecessor is the one that the manager listens to, and tells it of us.
+            Some(Ok(())) => {}
+            Some(Err(_)) => return self.stop(around),
+            None => self.told(around.manager.ready()),
+        }
+        let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
+        let (sender, outcomes) = bounded(1);
+        let mut was_alive = true;
+        let mut is_upgrading = false;
+        while !self.signalled {
+            let wake = self.see_off().map_or_else(never, crossbeam_channel::at);
+            select! {
+                recv(around.signals) -> _ => break,
+                recv(self.requests) -> request => {
+                    // The control, which this server owns too, holds the other end.
+                    let Ok(request) = request else { break };
+                    self.grant(request, around);
+                }
+                recv(wake) -> _ => {}
+                recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),
+                recv(around.upgrades) -> _ => if !is_upgrading {
+                    is_upgrading = true;
+                    if let Err(error) = self.start_successor(around, sender.clone()) {
+                        // There is room: this is the only message.
+                        let _ = sender.try_send(Err(error.to_string()));
+                    }
+                },
+                recv(outcomes) -> outcome => match outcome.unwrap_or_else(|gone| Err(gone.to_string())) {
+                    Ok(pid) => return self.hand_over(around, pid),
+                    Err(error) => {
+                        is_upgrading = false;
+                        self.go_on(error);
+                    }
+                },
+            }
+        }
+        self.stop(around)
+    }
+
+    /// Makes a change that is asked for, and answers. The manager waits for the end of a reload.
+    fn grant(&mut self, request: Request, around: &Surroundings) {
+        let is_reload = request.change == Change::Reload { dry_run: false };
+        if is_reload {
+            self.told(around.manager.reloading());
+        }
+        let answer = self.make(&request.change, &around.signals);
+        if is_reload {
+            self.told(around.manager.ready());
+        }
+        request.answer(answer);
+    }
+
+    fn stop(self, around: &Surroundings) -> Shutdown {
+        let config = self.control.running.load();
+        let (drain, delay) = {
+            let shutdown = &config.config.shutdown;
+            (shutdown.drain_timeout, shutdown.pre_stop_delay)
+        };
+        let longest = drain.map(|drain| drain.saturating_add(delay));
+        self.told(around.manager.stopping(longest));
+        self.shut_down(&around.signals, delay)
+    }
+
+    /// Starts another evener with our sockets, and a thread that waits for its word. It needs the admin
+    /// address too, which two can't have: so for the time being nobody answers there.
+    fn start_successor(
+        &mut self,
+        around: &Surroundings,
+        outcomes: Sender<Outcome>,
+    ) -> io::Result<()> {
+        let program = around.program.as_ref();
+        let program = program.map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+        let sockets = self.entrances.for_another_program()?;
+        let admin = self.admin.take();
+        self.retire_admin(admin);
+        let successor = program.start(sockets)?;
+        self.log.send(Event::UpgradeStarted {
+            pid: successor.id(),
+        });
+        threads::spawn("upgrade", move || {
+            let outcome = successor.wait();
+            // It fails when this process was told to stop meanwhile; that meant the new one as well.
+            if let (Err(_), Ok(pid)) = (outcomes.send(outcome.clone()), outcome) {
+                upgrade::stop(pid);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Nobody has taken over: everything is as before, the admin address included.
+    fn go_on(&mut self, error: String) {
+        self.log.send(Event::UpgradeFailed { error });
+        if self.admin.is_some() {
+            return;
+        }
+        let running = self.control.running.load();
+        let opened = NextAdmin::prepare(&running.config, None, &self.log)
+            .and_then(|admin| self.start_admin(admin));
+        match opened {
+            Ok(change) => self.settle_admin(change),
+            Err(error) => self.log.send(Event::UpgradeFailed {
+                error: error.to_string(),
+            }),
+        }
+    }
+
+    /// Leaves the listeners to process `pid` and drains. Whoever this process has accepted, it serves:
+    /// so the acceptors end first, and only then do the gates close.
+    fn hand_over(self, around: &Surroundings, pid: u32) -> Shutdown {
+        self.told(around.manager.main_process(pid));
+        self.log.send(Event::Upgraded { pid });
+        self.entrances.leave();
+        // The delay is for an outer balancer that has to look away; this address goes on being served.
+        self.shut_down(&around.signals, Duration::ZERO)
+    }
+
+    /// Gives the manager a sign of life, if there is one; says whether there is.
+    fn sign(&self, manager: &Manager, was_alive: bool) -> bool {
+        let is_alive = self.is_alive();
+        if is_alive {
+            self.told(manager.alive());
+        } else if was_alive {
+            self.log.send(Event::NoSignOfLife);
+        }
+        is_alive
+    }
+
+    /// What a sign of life proves: every thread that the process can't do without still runs (a panic
+    /// does not end them, so one that has ended is a bug, or a listening socket that was shut down
+    /// from outside); and the locks that every session takes can be had, or this call would not return.
+    /// It does not prove that backends answer: that is what the health check is for, and no reason to
+    /// restart evener.
+    fn is_alive(&self) -> bool {
+        let services = self.services.iter().all(|thread| !thread.is_finished());
+        let _ = (
+            self.control.registry.len(),
+            self.tools.process_gate.occupancy(),
+        );
+        services && self.entrances.all_run()
+    }
+
+    /// Reports a message that did not reach the service manager.
+    fn told(&self, result: io::Result<()>) {
+        if let Err(error) = result {
+            let error = error.to_string();
+            self.log.send(Event::ManagerUnreachable { error });
+        }
+    }
+}
+
+/// The inherited socket for this address. For `:PORT` it may be one of IPv4 only, as it is on a
+/// machine without IPv6.
+pub(super) fn take(bind: &config::Bind, inherited: &mut Inherited) -> Option<TcpListener> {
+    inherited.take(bind.address).or_else(|| {
+        let of_ipv4 = (Ipv4Addr::UNSPECIFIED, bind.address.port()).into();
+        bind.dual_stack.then(|| inherited.take(of_ipv4))?
+    })
+}
+
+/// Says which sockets were passed to evener in vain, and closes them.
+pub(super) fn report_unused(inherited: Inherited, log: &Log) {
+    for what in inherited.unused() {
+        log.send(Event::InheritedUnused { what });
+    }
+}

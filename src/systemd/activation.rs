@@ -1,0 +1,184 @@
+//! Socket activation (sd_listen_fds(3)): sockets that listen already when evener starts, by their
+//! addresses. The service manager keeps them as well, so a restart refuses no client.
+
+use std::env;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{OwnedFd, RawFd};
+use std::process;
+
+use rustix::net::{SocketType, getsockname, sockopt};
+
+/// The first inherited descriptor (SD_LISTEN_FDS_START).
+const FIRST: RawFd = 3;
+
+/// More than any unit file lists; a larger number is a mistake.
+const SOCKETS_MAX: RawFd = 1024;
+
+/// What evener inherited, until its listeners have taken it. Owned by the main thread.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    sockets: Vec<Socket>,
+    /// What was left open and can't be used, in words.
+    refused: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    name: String,
+    address: SocketAddr,
+    listener: TcpListener,
+}
+
+impl Inherited {
+    /// As the environment says. The descriptors are taken out of it once: call it at the start.
+    pub fn from_environment() -> Inherited {
+        let text = |name| env::var(name).ok();
+        let names = names(
+            text("LISTEN_FDS").as_deref(),
+            text("LISTEN_PID").as_deref(),
+            text("LISTEN_FDNAMES").as_deref(),
+            process::id(),
+        );
+        let numbers: Vec<RawFd> = (FIRST..).take(names.len()).collect();
+        let taken = evener_sys::take_inherited(&numbers);
+        Inherited::of(names.into_iter().zip(taken))
+    }
+
+    /// These sockets, each with the name by which messages call it.
+    pub fn of(descriptors: impl IntoIterator<Item = (String, io::Result<OwnedFd>)>) -> Inherited {
+        let mut inherited = Inherited::default();
+        for (name, taken) in descriptors {
+            match taken.and_then(|socket| Socket::new(&name, socket)) {
+                Ok(socket) => inherited.sockets.push(socket),
+                Err(error) => inherited.refused.push(format!("{name}: {error}")),
+            }
+        }
+        inherited
+    }
+
+    /// The socket that listens on this address, if there is one.
+    pub fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let at = self.sockets.iter().position(|s| s.address == address)?;
+        Some(self.sockets.swap_remove(at).listener)
+    }
+
+    /// What nobody has taken, in words; it is closed.
+    pub fn unused(self) -> Vec<String> {
+        let unused = self.sockets.into_iter();
+        let unused =
+            unused.map(|s| format!("{} ({}): no listener has this address", s.address, s.name));
+        self.refused.into_iter().chain(unused).collect()
+    }
+}
+
+impl Socket {
+    /// Checks that it is what a listener needs: a stream socket of the internet that listens.
+    fn new(name: &str, socket: OwnedFd) -> io::Result<Socket> {
+        let wrong = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+        if sockopt::socket_type(&socket)? != SocketType::STREAM {
+            return Err(wrong("not a stream socket"));
+        }
+        if !sockopt::socket_acceptconn(&socket)? {
+            return Err(wrong("it does not listen"));
+        }
+        let address = SocketAddr::try_from(getsockname(&socket)?)
+            .map_err(|_| wrong("not a socket of the internet"))?;
+        Ok(Socket {
+            name: name.to_owned(),
+            address,
+            listener: TcpListener::from(socket),
+        })
+    }
+}
+
+/// The names of the sockets that were left open for process `own`, in the order of their numbers.
+fn names(count: Option<&str>, of: Option<&str>, names: Option<&str>, own: u32) -> Vec<String> {
+    let is_own = of.and_then(|of| of.parse().ok()) == Some(own);
+    let count = count.and_then(|count| count.parse().ok()).unwrap_or(0);
+    if !is_own || !(0..=SOCKETS_MAX).contains(&count) {
+        return Vec::new();
+    }
+    let mut names = names.unwrap_or_default().split(':');
+    let name = |_: RawFd| names.next().filter(|name| !name.is_empty());
+    (0..count)
+        .map(name)
+        .map(|name| name.unwrap_or("unknown").to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the test plays the service manager, with plain std sockets"
+)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn sockets_are_those_of_this_process() {
+        assert_eq!(
+            names(Some("3"), Some("7"), Some("web::db"), 7),
+            ["web", "unknown", "db"]
+        );
+        assert_eq!(names(Some("2"), Some("7"), None, 7), ["unknown"; 2]);
+        for (count, of) in [
+            (Some("2"), Some("8")),
+            (Some("2"), None),
+            (None, Some("7")),
+            (Some("-1"), Some("7")),
+            (Some("99999999"), Some("7")),
+            (Some("two"), Some("7")),
+        ] {
+            assert_eq!(names(count, of, None, 7), [""; 0], "{count:?} {of:?}");
+        }
+    }
+
+    fn socket(of: impl Into<OwnedFd>) -> io::Result<Socket> {
+        Socket::new("web", of.into())
+    }
+
+    #[test]
+    fn a_listening_socket_is_found_by_its_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut inherited = Inherited {
+            sockets: vec![socket(listener).unwrap()],
+            refused: vec!["x: broken".into()],
+        };
+        assert!(inherited.take("127.0.0.1:1".parse().unwrap()).is_none());
+        let taken = inherited.take(address).unwrap();
+        assert_eq!(taken.local_addr().unwrap(), address);
+        assert!(inherited.take(address).is_none(), "it is taken");
+        inherited.sockets.push(socket(taken).unwrap());
+        assert_eq!(
+            inherited.unused(),
+            [
+                "x: broken".to_owned(),
+                format!("{address} (web): no listener has this address")
+            ]
+        );
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_a_reason() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let datagram = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let path = env::temp_dir().join(format!("evener-activation-{}", process::id()));
+        let local = UnixListener::bind(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        for (socket, why) in [
+            (socket(client), "it does not listen"),
+            (socket(datagram), "not a stream socket"),
+            (socket(local), "not a socket of the internet"),
+            (socket(file), "socket operation on non-socket"),
+        ] {
+            let error = socket.unwrap_err().to_string();
+            assert!(error.to_lowercase().contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! What is packaged says the same as the program: manual pages, completions and unit files are written
+//! by hand, so each option, command and key of the program is looked for in them.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "what can't be read fails the test, as it should"
+)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use support::{Evener, TempDir, run};
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The options of a help text: `-c` and `--config`, each once.
+fn options(help: &str) -> Vec<String> {
+    let options = help.lines().filter_map(|line| {
+        let line = line.strip_prefix("  ")?.trim_start();
+        line.starts_with('-').then_some(line)
+    });
+    // What is behind two spaces describes the option; before it stand its names and its value.
+    let names = options.flat_map(|line| {
+        let names = line.split("  ").next().unwrap_or(line);
+        names.split([',', ' ']).filter(|word| word.starts_with('-'))
+    });
+    let mut names: Vec<String> = names.map(String::from).collect();
+    names.sort();
+    names.dedup();
+    assert!(names.len() > 5, "{names:?}");
+    names
+}
+
+/// The commands of evener's help text: `evener check FILE` has one, `evener [OPTIONS]` has none.
+fn commands(help: &str) -> Vec<String> {
+    let usage = help.lines().skip_while(|line| *line != "USAGE").skip(1);
+    let usage = usage.take_while(|line| !line.trim().is_empty());
+    let mut commands: Vec<String> = usage
+        .filter_map(|line| line.trim_start().strip_prefix("evener "))
+        .flat_map(|line| line.split("  ").next().unwrap_or(line).split([' ', '|']))
+        .filter(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase()))
+        .map(String::from)
+        .collect();
+    // Those for a running evener have a section of their own, a line each.
+    let others = help
+        .lines()
+        .skip_while(|line| !line.starts_with("COMMANDS"))
+        .skip(1);
+    let others = others.take_while(|line| !line.trim().is_empty());
+    let first_words = others.filter_map(|line| line.strip_prefix("    ")?.split(' ').next());
+    commands.extend(
+        first_words
+            .filter(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase()))
+            .map(String::from),
+    );
+    commands.sort();
+    commands.dedup();
+    assert!(commands.contains(&"status".into()), "{commands:?}");
+    assert!(commands.contains(&"check".into()), "{commands:?}");
+    commands
+}
+
+/// Does a manual page have an entry for this option (`.It Fl c , Fl -config Ar file`)?
+fn has_option(page: &str, option: &str) -> bool {
+    let name = format!("Fl {}", option.strip_prefix('-').unwrap_or(option));
+    let entries = page.lines().filter(|line| line.starts_with(".It "));
+    entries.into_iter().any(|entry| {
+        let mut ends = entry
+            .match_indices(&name)
+            .map(|(at, _)| &entry[at + name.len()..]);
+        ends.any(|rest| rest.is_empty() || rest.starts_with(' '))
+    })
+}
+
+fn has_entry(page: &str, macro_and_word: &str) -> bool {
+    let entry = format!(".It {macro_and_word}");
+    page.lines()
+        .any(|line| line == entry || line.starts_with(&format!("{entry} ")))
+}
+
+fn help_of(program: &str) -> String {
+    run(program, &["--help"]).stdout
+}
+
+#[test]
+fn the_manual_has_every_option_and_every_command() {
+    let (help, page) = (
+        help_of(env!("CARGO_BIN_EXE_evener")),
+        read("packaging/man/evener.8"),
+    );
+    for option in options(&help) {
+        assert!(has_option(&page, &option), "evener.8 has no {option}");
+    }
+    for command in commands(&help) {
+        assert!(
+            has_entry(&page, &format!("Cm {command}")),
+            "evener.8 has no {command}"
+        );
+    }
+    assert!(!has_option(&page, "--confi") && !has_entry(&page, "Cm chec"));
+}
+
+#[test]
+fn the_manual_of_the_dummy_has_every_option() {
+    let (help, page) = (
+        help_of(env!("CARGO_BIN_EXE_backend")),
+        read("packaging/man/backend.1"),
+    );
+    for option in options(&help) {
+        assert!(has_option(&page, &option), "backend.1 has no {option}");
+    }
+}
+
+/// The keys that a config may have in one place, by what evener says to one that it does not know.
+fn keys(config: &str) -> Vec<String> {
+    let dir = TempDir::new();
+    let file = dir.path().join("evener.yaml");
+    fs::write(&file, config).unwrap();
+    let finished = Evener::command(&["check", file.to_str().unwrap()]);
+    let line = finished
+        .stderr
+        .lines()
+        .find_map(|line| line.split_once("known keys: "));
+    let line = line
+        .unwrap_or_else(|| panic!("{config}: {}", finished.stderr))
+        .1;
+    line.split(", ").map(String::from).collect()
+}
+
+#[test]
+fn the_manual_of_the_config_has_every_key() {
+    let page = read("packaging/man/evener.yaml.5");
+    let mut sections: Vec<(String, String)> = keys("nonsense: 1")
+        .into_iter()
+        .map(|section| match section.as_str() {
+            "listeners" | "pools" => (format!("{section}: [{{ nonsense: 1 }}]"), section),
+            _ => (format!("{section}: {{ nonsense: 1 }}"), section),
+        })
+        .collect();
+    for (config, section) in [
+        ("pools: [{ health_check: { nonsense: 1 } }]", "health_check"),
+        ("pools: [{ backends: [{ nonsense: 1 }] }]", "backends"),
+    ] {
+        sections.push((config.into(), section.into()));
+    }
+    for (config, section) in sections {
+        let title = format!(".Ss {section}\n");
+        let text = page.split_once(&title);
+        let text = text
+            .unwrap_or_else(|| panic!("evener.yaml.5 has no section {section}"))
+            .1;
+        let text = text.split("\n.Ss ").next().unwrap();
+        for key in keys(&config) {
+            let has = has_entry(text, &format!("Ic {key}"));
+            assert!(has, "evener.yaml.5 has no {key} in {section}");
+        }
+    }
+}
+
+/// What bash offers for these words, the last of which is being typed.
+fn offered(words: &[&str]) -> Vec<String> {
+    let script = "source \"$0\"; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
+                  _evener; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/completions/evener.bash");
+    let mut bash = Command::new("bash");
+    let output = bash
+        .args(["--norc", "-c", script])
+        .arg(file)
+        .args(words)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let offered = String::from_utf8(output.stdout).unwrap();
+    offered.lines().map(String::from).collect()
+}
+
+#[test]
+fn bash_offers_every_command_and_every_option() {
+    let help = help_of(env!("CARGO_BIN_EXE_evener"));
+    let first = offered(&["evener", ""]);
+    for command in commands(&help) {
+        assert!(first.contains(&command), "{command} is not in {first:?}");
+    }
+    let mut offered_somewhere = Vec::new();
+    for command in ["", "demo", "status", "explain", "reload"] {
+        offered_somewhere.extend(offered(&["evener", command, "--"]));
+    }
+    for option in options(&help)
+        .iter()
+        .filter(|option| option.starts_with("--"))
+    {
+        assert!(
+            offered_somewhere.contains(option),
+            "{option} is not in {offered_somewhere:?}"
+        );
+    }
+    assert_eq!(offered(&["evener", "che"]), ["check"]);
+    assert_eq!(
+        offered(&["evener", "--balance", "least"]),
+        ["least_connections"]
+    );
+    assert_eq!(offered(&["evener", "reload", "--dry"]), ["--dry-run"]);
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.tom");
+    let offered = offered(&["evener", "check", manifest.to_str().unwrap()]);
+    assert!(
+        offered.iter().any(|file| file.ends_with("Cargo.toml")),
+        "{offered:?}"
+    );
+}
+
+#[test]
+fn the_other_shells_know_the_commands_that_bash_knows() {
+    let commands = offered(&["evener", ""]);
+    assert!(commands.len() > 5, "{commands:?}");
+    let (zsh, fish) = (
+        read("packaging/completions/_evener"),
+        read("packaging/completions/evener.fish"),
+    );
+    for command in commands {
+        assert!(zsh.contains(&format!("    '{command}:")), "zsh: {command}");
+        assert!(fish.contains(&format!(" -a {command} ")), "fish: {command}");
+    }
+}
+
+#[test]
+fn the_packaged_config_is_valid_and_harmless() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/evener.yaml");
+    let checked = Evener::command(&["check", file.to_str().unwrap()]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    // Nobody but this machine can reach what was installed and not configured yet.
+    let binds = read("packaging/evener.yaml");
+    let mut binds = binds
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    assert!(binds.any(|line| line.contains("bind: \"127.0.0.1:8080\"")));
+}
+
+#[test]
+fn the_units_leave_room_for_sessions_and_ask_for_the_signs_that_evener_gives() {
+    let unit = read("packaging/systemd/evener.service");
+    let value = |key: &str| {
+        let line = unit
+            .lines()
+            .rfind(|line| line.starts_with(&format!("{key}=")));
+        line.and_then(|line| line.split_once('='))
+            .unwrap_or_else(|| panic!("no {key}="))
+            .1
+    };
+    // Two threads and two descriptors each; the kernel's default maps have room for 8,090 sessions.
+    for limit in ["TasksMax", "LimitNOFILE"] {
+        assert!(
+            value(limit).parse::<u64>().unwrap() > 2 * 8_090 + 2_000,
+            "{limit}"
+        );
+    }
+    assert_eq!(value("Type"), "notify-reload");
+    assert_eq!(value("CapabilityBoundingSet"), "CAP_NET_BIND_SERVICE");
+    assert!(value("ExecStart").ends_with("--config /etc/evener/evener.yaml"));
+    assert!(value("WatchdogSec").parse::<u64>().is_ok());
+}

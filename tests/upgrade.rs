@@ -1,0 +1,245 @@
+//! A new evener takes over from a running one on SIGUSR2, and no client notices.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "the test plays clients and backends with plain std sockets"
+)]
+
+mod support;
+
+use std::cell::Cell;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::{
+    Dummy, Evener, Load, RefusingPort, Server, TempDir, config, connect, eventually, who_serves,
+};
+
+const TAKEN_OVER: &str = " serves now, and this one drains";
+
+/// A process that is nobody's child any more, and must not outlive its test.
+struct Successor {
+    id: Pid,
+    /// It has ended, and its id may be another's.
+    is_over: Cell<bool>,
+}
+
+impl Successor {
+    /// Sends SIGUSR2 and waits until the new process has taken over.
+    fn of(evener: &Evener) -> Successor {
+        evener.signal(Signal::USR2);
+        Successor::named_in(&evener.wait_log(TAKEN_OVER))
+    }
+
+    /// The one that this line of the log speaks of.
+    fn named_in(line: &str) -> Successor {
+        let (_, rest) = line.split_once("process ").unwrap();
+        let id = rest.split(' ').next().unwrap().parse().unwrap();
+        Successor {
+            id: Pid::from_raw(id).unwrap(),
+            is_over: Cell::new(false),
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        // One that has ended and was not waited for is a zombie: its parent may be anybody.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id.as_raw_nonzero()));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.id, signal).unwrap();
+    }
+
+    fn wait_end(&self) {
+        eventually("the end of the new process", || {
+            (!self.is_there()).then_some(())
+        });
+        self.is_over.set(true);
+    }
+
+    fn stop(&self) {
+        self.signal(Signal::TERM);
+        self.wait_end();
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if !self.is_over.get() && self.is_there() {
+            let _ = kill_process(self.id, Signal::KILL);
+        }
+    }
+}
+
+/// Waits for the end of the old process. Not `wait_exit`: the new one has its output still.
+fn ended(evener: &Evener) {
+    let status = eventually("the end of the old process", || evener.exit_status());
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn no_client_is_refused_or_reset_while_a_new_process_takes_over() {
+    let (dummy, port) = (Dummy::start("a"), RefusingPort::new());
+    let text = config(&[dummy.address()], &[], &["log: { connections: false }"]);
+    let evener = Evener::start(&text.replace("127.0.0.1:0", &port.address().to_string()));
+    let load = Load::start(port.address(), 8);
+    load.wait_for_more(100);
+
+    let first = Successor::of(&evener);
+    ended(&evener);
+    // From here on it can only be the new one who answers.
+    load.wait_for_more(200);
+    // And again, from the new one.
+    first.signal(Signal::USR2);
+    let lines = evener.wait_log_count(TAKEN_OVER, 2);
+    let second = Successor::named_in(&lines[1]);
+    first.wait_end();
+    load.wait_for_more(200);
+
+    let account = load.finish();
+    assert_eq!(account.errors, [""; 0], "of {} clients", account.answers());
+    second.stop();
+}
+
+#[test]
+fn a_live_session_stays_with_the_old_process_and_a_new_one_goes_to_the_new() {
+    let (server, port) = (Server::start(), RefusingPort::new());
+    let text = config(&[server.address()], &["health_check: off"], &[]);
+    let evener = Evener::start(&text.replace("127.0.0.1:0", &port.address().to_string()));
+    let (mut client, mut backend) = (connect(port.address()), server.accept());
+    let new = Successor::of(&evener);
+    evener.wait_log("draining 1 connections");
+
+    let (mut second, mut second_backend) = (connect(port.address()), server.accept());
+    let mut seen = [0; 4];
+    for (client, backend) in [
+        (&mut client, &mut backend),
+        (&mut second, &mut second_backend),
+    ] {
+        client.write_all(b"ping").unwrap();
+        backend.read_exact(&mut seen).unwrap();
+        backend.write_all(b"pong").unwrap();
+        client.read_exact(&mut seen).unwrap();
+        assert_eq!(&seen, b"pong");
+    }
+    assert!(evener.is_alive());
+    drop((client, backend));
+    ended(&evener);
+    assert!(new.is_there());
+    drop((second, second_backend));
+    new.stop();
+}
+
+#[test]
+fn a_new_process_that_fails_changes_nothing_and_says_why() {
+    let (dummy, port) = (Dummy::start("a"), RefusingPort::new());
+    let good = config(&[dummy.address()], &[], &[]);
+    let good = good.replace("127.0.0.1:0", &port.address().to_string());
+    let evener = Evener::start(&good);
+    evener.rewrite_config("pools: [{ nonsense: 1 }]");
+    evener.signal(Signal::USR2);
+    let line = evener.wait_log("did not take over");
+    assert!(
+        line.contains(" warn ") && line.contains("exit status: 1"),
+        "{line}"
+    );
+    evener.wait_log("unknown key `nonsense`");
+    assert_eq!(who_serves(port.address()).unwrap(), "a");
+
+    // Once it is right, it is done.
+    evener.rewrite_config(&good);
+    let new = Successor::of(&evener);
+    ended(&evener);
+    assert_eq!(who_serves(port.address()).unwrap(), "a");
+    new.stop();
+}
+
+/// Asks for /healthz until the admin server answers: it moves from one process to the other.
+fn wait_for_admin(address: SocketAddr) {
+    eventually("an answer of the admin server", || {
+        let mut stream = TcpStream::connect(address).ok()?;
+        let request =
+            format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).ok()?;
+        (&status == b"HTTP/1.1 200").then_some(())
+    });
+}
+
+#[test]
+fn the_admin_address_moves_to_the_new_process_and_comes_back_if_that_fails() {
+    let (dummy, port, admin) = (Dummy::start("a"), RefusingPort::new(), RefusingPort::new());
+    let section = format!("admin: {{ bind: \"{}\" }}", admin.address());
+    let good = config(&[dummy.address()], &[], &[&section]);
+    let good = good.replace("127.0.0.1:0", &port.address().to_string());
+    let evener = Evener::start(&good);
+    wait_for_admin(admin.address());
+    evener.rewrite_config("pools: [{ nonsense: 1 }]");
+    evener.signal(Signal::USR2);
+    evener.wait_log("did not take over");
+    wait_for_admin(admin.address());
+
+    evener.rewrite_config(&good);
+    let new = Successor::of(&evener);
+    ended(&evener);
+    wait_for_admin(admin.address());
+    new.stop();
+}
+
+#[test]
+fn what_is_started_is_the_program_that_is_there_now() {
+    let (dummy, port, dir) = (Dummy::start("a"), RefusingPort::new(), TempDir::new());
+    let link = dir.path().join("evener");
+    symlink(env!("CARGO_BIN_EXE_evener"), &link).unwrap();
+    let addresses = [port.address().to_string(), dummy.address().to_string()];
+    let mut command = Command::new(&link);
+    let evener = Evener::spawn(command.args(["--admin", "off", "-l"]).args(&addresses));
+
+    let newer = dir.path().join("evener-2");
+    fs::copy(env!("CARGO_BIN_EXE_evener"), &newer).unwrap();
+    fs::remove_file(&link).unwrap();
+    symlink(&newer, &link).unwrap();
+    let new = Successor::of(&evener);
+    let program = fs::read_link(format!("/proc/{}/exe", new.id.as_raw_nonzero())).unwrap();
+    assert_eq!(program, Path::new(&newer));
+    ended(&evener);
+    assert_eq!(who_serves(port.address()).unwrap(), "a");
+    new.stop();
+}
+
+#[test]
+fn a_stop_before_the_new_process_serves_stops_both() {
+    let (dummy, port, dir) = (Dummy::start("a"), RefusingPort::new(), TempDir::new());
+    // A new version that takes its time, and then does as the real one.
+    let program = dir.path().join("evener");
+    symlink(env!("CARGO_BIN_EXE_evener"), &program).unwrap();
+    let addresses = [port.address().to_string(), dummy.address().to_string()];
+    let mut command = Command::new(&program);
+    let evener = Evener::spawn(command.args(["--admin", "off", "-l"]).args(&addresses));
+    let go = dir.path().join("go");
+    let text = format!(
+        "#!/bin/sh\nwhile [ ! -e {} ]; do sleep 0.01; done\nexec {} \"$@\"\n",
+        go.display(),
+        env!("CARGO_BIN_EXE_evener")
+    );
+    fs::remove_file(&program).unwrap();
+    fs::write(&program, text).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&program, executable).unwrap();
+
+    evener.signal(Signal::USR2);
+    let new = Successor::named_in(&evener.wait_log("was started and is to take over"));
+    evener.signal(Signal::TERM);
+    ended(&evener);
+    fs::write(&go, "").unwrap();
+    new.wait_end();
+    assert!(who_serves(port.address()).is_err());
+}
