@@ -14,4 +14,4 @@ need chromedriver chromium-driver
 need python3 python3
 
 # What it starts, it ends itself; what its programs wrote is in $scratch for `fail` to show.
-python3 "$(dirname "${BASH_SOURCE[0]}")/status_page.py" "$bin" "$scratch" || fail "see above"
+python3 -B "$(dirname "${BASH_SOURCE[0]}")/status_page.py" "$bin" "$scratch" || fail "see above"
