@@ -31,7 +31,7 @@
 //! | --- | --- |
 //! | [`server`], [`demo`] | start, reload and shutdown, in a written order; owns every `JoinHandle` |
 //! | [`client`] | asks a running evener, and tells it what to do |
-//! | [`api`] | what the admin server answers: status, metrics, explanations, changes |
+//! | [`api`] | what the admin server answers: the status page, status, metrics, explanations, changes |
 //! | [`admin`] | the admin server: HTTP, who may do what, its threads |
 //! | [`control`] | what is running now, and how changes are asked for |
 //! | [`acceptor`] | a listener thread: room first, then accept, then two threads |

@@ -379,7 +379,7 @@ fn a_foreign_page_changes_nothing() {
 }
 
 #[test]
-fn without_the_token_only_the_probes_are_answered() {
+fn without_the_token_only_the_page_and_the_probes_are_answered() {
     let served = Served::with("{ bind: '127.0.0.1:0', token_file: DIR/token }");
     let refused = served.ask("GET /x", "");
     refused.error(401);
@@ -397,6 +397,7 @@ fn without_the_token_only_the_probes_are_answered() {
     assert_eq!(served.ask("DELETE /x", &good).status, 200);
     assert_eq!(served.ask("GET /healthz", "").status, 200);
     assert_eq!(served.ask("GET /readyz", "").status, 200);
+    assert_eq!(served.ask("GET /", "").status, 200);
 }
 
 #[test]

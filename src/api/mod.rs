@@ -5,6 +5,7 @@
 //!
 //! | path | method | answer |
 //! | --- | --- | --- |
+//! | `/` | GET | the status page |
 //! | `/healthz` | GET | the process lives |
 //! | `/readyz` | GET | 200 if every pool has a live backend and no drain has begun, else 503 and why |
 //! | `/metrics` | GET | Prometheus |
@@ -18,6 +19,7 @@ mod changes;
 mod connections;
 mod explain;
 mod metrics;
+mod page;
 mod process;
 mod status;
 
@@ -45,6 +47,7 @@ impl Api {
     fn get(&self, request: &Request, path: &[&str]) -> Option<Response> {
         let control = &*self.control;
         Some(match path {
+            [] => page::page(),
             ["healthz"] => Response::text("alive\n"),
             ["readyz"] => match control.readiness() {
                 Ok(()) => Response::text("ready\n"),
@@ -145,7 +148,8 @@ impl Handler for Api {
 /// The answer for a path that is not there, or not for this method.
 fn no_such_path(path: &[&str]) -> Response {
     match path {
-        ["healthz" | "readyz" | "metrics"]
+        []
+        | ["healthz" | "readyz" | "metrics"]
         | ["api", "v1", "status" | "connections" | "explain"] => {
             Response::method_not_allowed("GET, HEAD")
         }
@@ -154,7 +158,7 @@ fn no_such_path(path: &[&str]) -> Response {
         ["api", "v1", "reload"] => Response::method_not_allowed("POST"),
         _ => Response::error(
             404,
-            "nothing is here; there are /metrics, /healthz, /readyz, /api/v1/status, \
+            "nothing is here; there are /, /metrics, /healthz, /readyz, /api/v1/status, \
              /api/v1/connections and /api/v1/explain?pool=P",
         ),
     }

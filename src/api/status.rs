@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::time;
 use crate::control::{Control, Leaving, OpenListener, Running};
 use crate::pool::{Backend, Pool};
+use crate::sync::Distribution;
 
 /// All of it.
 pub(super) fn status(control: &Control) -> Value {
@@ -84,10 +85,16 @@ pub(super) fn backend(backend: &Backend) -> Value {
         "active": backend.active.get(),
         "total": counts.connected.get(),
         "connect_failures": counts.connect_failures(),
+        "connect_ms_mean": connect_ms_mean(&counts.connect_time.read()),
         "bytes_in": counts.bytes_in.get(),
         "bytes_out": counts.bytes_out.get(),
         "takes_sessions": backend.share().is_some(),
     })
+}
+
+/// How long it took to connect since the start, on average; nothing without a session.
+fn connect_ms_mean(times: &Distribution) -> Option<f64> {
+    (times.count > 0).then(|| times.sum_micros as f64 / times.count as f64 / 1000.0)
 }
 
 fn leaving(leaving: &Leaving) -> Value {

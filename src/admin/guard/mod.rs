@@ -35,7 +35,8 @@ pub(super) struct Guard<'t> {
     pub(super) token: Option<&'t Token>,
 }
 
-/// What needs no token: the probes of whoever runs evener. They tell nothing but yes or no.
+/// What needs no token, besides the status page, which asks for it: the probes of whoever runs evener.
+/// They tell nothing but yes or no.
 const OPEN_PATHS: [&str; 2] = ["healthz", "readyz"];
 
 impl Guard<'_> {
@@ -78,7 +79,11 @@ impl Guard<'_> {
         let Some(token) = self.token else {
             return Ok(());
         };
-        let is_open = matches!(head.path.as_slice(), [only] if OPEN_PATHS.contains(&only.as_str()));
+        let is_open = match head.path.as_slice() {
+            [] => true,
+            [only] => OPEN_PATHS.contains(&only.as_str()),
+            _ => false,
+        };
         if is_open && head.method == Method::Get {
             return Ok(());
         }

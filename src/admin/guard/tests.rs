@@ -175,7 +175,7 @@ fn a_post_is_json_as_no_form_can_send_it() {
 
 #[rustfmt::skip] // A table is read by the row.
 #[test]
-fn the_token_is_asked_for_everywhere_but_where_probes_go() {
+fn the_token_is_asked_for_everywhere_but_at_the_page_and_where_probes_go() {
     let of = |token: &str| Some(format!("Bearer {token}"));
     for (authorization, expected) in [
         (of(TOKEN), 200),
@@ -194,12 +194,12 @@ fn the_token_is_asked_for_everywhere_but_where_probes_go() {
             assert_eq!(status(&guard(HOME), &head), 200, "no token is set");
         }
     }
-    for (path, expected) in [("/healthz", 200), ("/readyz", 200), ("/", 401), ("/metrics", 401), ("/healthz/x", 401)] {
+    for (path, expected) in [("/healthz", 200), ("/readyz", 200), ("/", 200), ("/metrics", 401), ("/api", 401), ("/healthz/x", 401)] {
         let path = path.split('/').skip(1).filter(|part| !part.is_empty()).map(str::to_owned).collect();
         let head = Head { path, authorization: None, ..get(HOME) };
         assert_eq!(status(&with_token(HOME), &head), expected, "{:?}", head.path);
     }
-    let refused = with_token(HOME).check(&get(HOME)).unwrap_err();
+    let refused = with_token(HOME).check(&Head { path: vec!["x".into()], ..get(HOME) }).unwrap_err();
     assert!(refused.headers.iter().any(|(name, _)| *name == "WWW-Authenticate"));
 }
 
