@@ -47,7 +47,7 @@ const KNOWS_ONLY: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
-            "config", "events", "limits", "log", "net", "sync", "threads",
+            "config", "events", "limits", "log", "net", "sync", "systemd", "threads",
         ],
     ),
     (
