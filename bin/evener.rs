@@ -86,7 +86,7 @@ fn run(source: Source, config: Config, demo: Option<Demo>) -> ExitCode {
     let code = match Server::start(source, config, &log, &surroundings.signals, heritage) {
         Ok(server) => {
             if let Some(demo) = &demo {
-                demo.explain(&log);
+                demo.explain(&log, server.admin_address());
             }
             if let Err(error) = reload_on_hangup(server.control()) {
                 complain(&format_args!("warning: no reload by SIGHUP: {error}"));

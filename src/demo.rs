@@ -69,13 +69,16 @@ impl Demo {
         })
     }
 
-    /// Tells what to try, and begins to read commands from the terminal: a port and Enter stops or
+    /// Tells what to try, and where the status page is if there is one, and begins to read commands from the terminal: a port and Enter stops or
     /// starts the backend on it.
-    pub fn explain(&self, log: &Log) {
+    pub fn explain(&self, log: &Log, status_page: Option<&str>) {
         let port = self.listen_port;
         let ports: Vec<String> = self.backends.lock().keys().map(u16::to_string).collect();
+        let watch = status_page.map_or(String::new(), |address| {
+            format!("Watch it in a browser:         {address}\n")
+        });
         let text = format!(
-            "\nTry it, in another terminal:   curl localhost:{port}   (four times)\n\
+            "\nTry it, in another terminal:   curl localhost:{port}   (four times)\n{watch}\
              Stop or start a backend:       type its port here ({ports}) and Enter\n\
              See a thread per direction:    ps -L -p {pid} -o tid,comm\n\
              End:                           Ctrl-C\n",

@@ -196,6 +196,11 @@ impl Server {
         Ok(())
     }
 
+    /// Where the admin server answers, if there is one.
+    pub fn admin_address(&self) -> Option<&str> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
     /// What others may look at, and how they ask for changes.
     pub fn control(&self) -> &Arc<Control> {
         &self.control
