@@ -175,7 +175,7 @@ fn pool(policy: &'static Policy, size: usize) -> Pool {
     };
     let backends = (0..size).map(|index| Arc::new(backend(index))).collect();
     let pool = Pool::new(&config, backends, 42);
-    pool.publish();
+    let _ = pool.publish();
     pool
 }
 

@@ -73,7 +73,7 @@ const KNOWS_ONLY: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("threads", &["sync"]),
     ("stats", &["events", "sync"]),
-    ("events", &["config", "limits"]),
+    ("events", &["config", "limits", "policy"]),
     ("config", &["policy"]),
     ("policy", &[]),
 ];

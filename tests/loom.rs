@@ -232,7 +232,7 @@ fn pool_of_two() -> Pool {
         Arc::new(backend)
     });
     let pool = Pool::new(&config, backends.into(), 0);
-    pool.publish();
+    let _ = pool.publish();
     pool
 }
 

@@ -42,6 +42,7 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
     json!({
         "pool": &*pool.name,
         "balance": policy.name,
+        "mode": pool.mode().word(),
         "client": client.map(|client| client.to_string()),
         "next": next.map(|backend| &*backend.name),
         "how": policy.summary,
@@ -64,6 +65,9 @@ fn obstacle(backend: &Backend) -> String {
         return format!("its weight is 0, {by}");
     }
     let since = time(condition.since);
+    if wish.backup && condition.health == Health::Up {
+        return "a backup, and others are up".to_owned();
+    }
     match condition.health {
         Health::Starting => "no probe of it has ended yet".to_owned(),
         Health::Down => format!("down since {since}: {}", condition.reason),

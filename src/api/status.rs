@@ -62,6 +62,7 @@ fn pool(pool: &Pool, running: &Running) -> Value {
     json!({
         "name": &*pool.name,
         "balance": pool.config.balance.name,
+        "mode": pool.mode().word(),
         "backends": pool.backends.iter().map(|one| backend(one)).collect::<Vec<_>>(),
         "leaving": leaving.map(self::leaving).collect::<Vec<_>>(),
     })
@@ -88,7 +89,8 @@ pub(super) fn backend(backend: &Backend) -> Value {
         "connect_ms_mean": connect_ms_mean(&counts.connect_time.read()),
         "bytes_in": counts.bytes_in.get(),
         "bytes_out": counts.bytes_out.get(),
-        "takes_sessions": backend.share().is_some(),
+        "backup": current.backup,
+        "takes_sessions": backend.takes_sessions(),
     })
 }
 

@@ -27,6 +27,12 @@ pub const WEIGHT: u32 = 1;
 /// counts attempts on the same server; with other servers first, 2 are enough to pass two dead ones.
 pub const RETRIES: u32 = 2;
 
+/// Below this share of live backends health is ignored; 0 is never. Envoy's 50 % sends clients to
+/// servers that are known to be dead, which is for whoever asks for it.
+pub const PANIC_THRESHOLD: f64 = 0.0;
+/// What it may be.
+pub const PANIC_THRESHOLD_RANGE: RangeInclusive<f64> = 0.0..=1.0;
+
 /// From one probe of a backend to the next (HAProxy `inter`).
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a probe may take. Half the interval: a probe ends before the next begins.
@@ -176,6 +182,7 @@ impl Pool {
             balance: balance(),
             retries: RETRIES,
             when_down: WhenDown::default(),
+            panic_threshold: PANIC_THRESHOLD,
             send_proxy_protocol: None,
             health_check: Some(HealthCheck::default()),
             backends,
@@ -191,6 +198,7 @@ impl Backend {
             address,
             weight: WEIGHT,
             state: AdminState::Ready,
+            backup: false,
         }
     }
 }

@@ -103,6 +103,8 @@ pub struct Pool {
     pub retries: u32,
     /// What a client gets when no backend can take it.
     pub when_down: WhenDown,
+    /// Below this share of live backends, 0.0 to 1.0, health is ignored.
+    pub panic_threshold: f64,
     /// The PROXY header that tells its backends whom a connection is for; `None` is `off`.
     pub send_proxy_protocol: Option<Version>,
     /// How backends are probed; `None` is `off`, and every backend counts as up.
@@ -122,6 +124,8 @@ pub struct Backend {
     pub weight: u32,
     /// What the administrator wants of it from the start.
     pub state: crate::policy::health::AdminState,
+    /// It only stands in while no other backend of the pool is up.
+    pub backup: bool,
 }
 
 /// The address of a backend as it was written.
@@ -145,6 +149,8 @@ pub enum WhenDown {
     Reset,
     /// An orderly close.
     Close,
+    /// A backend that is down: health may be wrong.
+    FailOpen,
 }
 
 /// How the backends of a pool are probed.
@@ -257,13 +263,14 @@ pub enum Scheduler {
 // The words of the config for the closed sets above: what the reader takes and the printer writes.
 
 impl WhenDown {
-    const ALL: [WhenDown; 2] = [WhenDown::Reset, WhenDown::Close];
+    const ALL: [WhenDown; 3] = [WhenDown::Reset, WhenDown::Close, WhenDown::FailOpen];
 
     /// The word for it in configs and logs.
     pub fn word(self) -> &'static str {
         match self {
             WhenDown::Reset => "reset",
             WhenDown::Close => "close",
+            WhenDown::FailOpen => "fail_open",
         }
     }
 }

@@ -4,7 +4,7 @@ use super::address;
 use super::check::Part;
 use super::error::Problem;
 use super::reader::{Map, Reading, kind, text};
-use super::value::{duration, name, number, policy, share, word};
+use super::value::{boolean, duration, name, number, policy, share, word};
 use super::yaml::{Node, Value};
 use super::{Backend, HealthCheck, Pool, Probe, WhenDown, defaults};
 use crate::policy::health::AdminState;
@@ -30,6 +30,13 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
             &WhenDown::ALL.map(|when| (when.word(), when)),
         )
     });
+    let threshold = |text: &str| share(text, &defaults::PANIC_THRESHOLD_RANGE);
+    let panic_threshold = map.read(
+        reading,
+        "panic_threshold",
+        defaults::PANIC_THRESHOLD,
+        threshold,
+    );
     let send_proxy_protocol = map.read(reading, "send_proxy_protocol", None, |text| {
         let [v1, v2] = Version::ALL.map(|version| (version.word(), Some(version)));
         word("send_proxy_protocol", text, &[("off", None), v1, v2])
@@ -51,6 +58,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         balance,
         retries,
         when_down,
+        panic_threshold,
         send_proxy_protocol,
         health_check,
         backends,
@@ -138,6 +146,7 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
     let state = map.read(reading, "state", AdminState::Ready, |text| {
         word("state", text, &states)
     });
+    let backup = map.read(reading, "backup", false, boolean);
     let address_spot = map.spot("address");
     let name_spot = if map.has("name") {
         map.spot("name")
@@ -156,6 +165,7 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
         name: own_name.unwrap_or(unnamed.name),
         weight,
         state,
+        backup,
         ..unnamed
     })
 }

@@ -121,6 +121,8 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
     writeln!(out, "    balance: {}", pool.balance.name)?;
     writeln!(out, "    retries: {}", pool.retries)?;
     writeln!(out, "    when_down: {}", pool.when_down.word())?;
+    let threshold = share_text(pool.panic_threshold);
+    writeln!(out, "    panic_threshold: {threshold}")?;
     let send = pool.send_proxy_protocol.map_or("off", Version::word);
     writeln!(out, "    send_proxy_protocol: {send}")?;
     match &pool.health_check {
@@ -157,8 +159,8 @@ fn write_backend(out: &mut String, backend: &Backend) -> fmt::Result {
     let (address, state) = (text(&address), backend.state.word());
     writeln!(
         out,
-        "address: {address}, weight: {}, state: {state} }}",
-        backend.weight
+        "address: {address}, weight: {}, state: {state}, backup: {} }}",
+        backend.weight, backend.backup
     )
 }
 

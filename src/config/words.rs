@@ -28,14 +28,12 @@ const LATER_KEYS: &[LaterKey] = &[
     later("listener", "routes", "off"),
     later("pool", "on_down", "keep"),
     later("pool", "slow_start", "off"),
-    later("pool", "panic_threshold", "0%"),
     later("pool", "outlier_detection", "off"),
     later("pool", "hedge_after", "off"),
     later("health_check", "fast_interval", "off"),
     later("health_check", "down_interval", "off"),
     later("backend", "max_connections", "off"),
     later("backend", "max_queue", "off"),
-    later("backend", "backup", "false"),
     later("backend", "resolve_interval", "off"),
     later("timeouts", "queue", "off"),
     later("timeouts", "max_lifetime", "off"),
@@ -44,7 +42,7 @@ const LATER_KEYS: &[LaterKey] = &[
 /// Values of a key that later versions know.
 const LATER_VALUES: &[(&str, &[&str])] = &[
     ("balance", &["source_hash", "maglev"]),
-    ("when_down", &["refuse", "hold", "fail_open"]),
+    ("when_down", &["refuse", "hold"]),
     ("type", &["http", "send_expect"]),
 ];
 

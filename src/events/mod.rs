@@ -26,6 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::LogLevel;
 use crate::limits::Ceiling;
+use crate::policy::eligible::Mode;
 
 /// Something that happened and that somebody may want to know.
 #[derive(Debug, Clone)]
@@ -63,6 +64,15 @@ pub enum Event {
     },
     /// A backend came up or went down.
     HealthChanged(HealthChange),
+    /// A pool is served otherwise than before.
+    PoolMode {
+        /// The pool.
+        pool: Arc<str>,
+        /// How it stood.
+        old: Mode,
+        /// How it stands.
+        new: Mode,
+    },
     /// A session has its backend.
     SessionStarted {
         /// Number of the session.
@@ -258,7 +268,12 @@ impl Event {
             | Event::ConfigWarning { .. }
             | Event::ReloadFailed { .. }
             | Event::LogDropped { .. } => LogLevel::Warn,
-            Event::HealthChanged(HealthChange { first: true, .. })
+            Event::PoolMode { new, .. } if *new != Mode::Normal => LogLevel::Warn,
+            // That a backend is up again has a line of its own.
+            Event::PoolMode {
+                old: Mode::Down, ..
+            }
+            | Event::HealthChanged(HealthChange { first: true, .. })
             | Event::SessionStarted { .. }
             | Event::ClientRefused(_)
             | Event::ConnectFailed { .. } => LogLevel::Debug,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Event, record};
 use crate::limits::Ceiling;
+use crate::policy::eligible::Mode;
 
 impl Event {
     /// The name of the event and its fields, for the JSON log.
@@ -29,6 +30,10 @@ impl Event {
             ),
             Event::AdminTokenPublic { file } => ("admin_token_public", json!({"file": file})),
             Event::HealthChanged(change) => ("health_changed", change.fields()),
+            Event::PoolMode { pool, old, new } => (
+                "pool_mode",
+                json!({"pool": &**pool, "old": old.word(), "new": new.word()}),
+            ),
             Event::SessionStarted {
                 id,
                 listener,
@@ -147,6 +152,20 @@ impl fmt::Display for Event {
                 "every user of this machine can read the admin token in {file}; try: chmod o-r {file}"
             ),
             Event::HealthChanged(change) => write!(f, "{change}"),
+            Event::PoolMode { pool, new, .. } => match new {
+                Mode::Normal => write!(f, "pool {pool} is served by its primaries again"),
+                Mode::Panic => write!(
+                    f,
+                    "pool {pool} is in panic: fewer are up than panic_threshold asks for, so all of them \
+                     serve, up or not"
+                ),
+                Mode::Backups => write!(f, "pool {pool}: no primary is up, its backups serve"),
+                Mode::FailOpen => write!(
+                    f,
+                    "pool {pool}: nobody is up, and all serve all the same (when_down: fail_open)"
+                ),
+                Mode::Down => write!(f, "pool {pool}: nobody can serve"),
+            },
             Event::SessionStarted {
                 id,
                 listener,

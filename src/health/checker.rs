@@ -178,7 +178,7 @@ impl Checker {
                 }
                 // Whoever has ordered this has published these pools before the last result came in.
                 for pool in pools {
-                    pool.publish();
+                    super::publish(&pool, &self.log);
                 }
                 for round in &mut self.rounds {
                     let is_there = |number: &u64| self.agenda.get(*number).is_some();
@@ -257,7 +257,7 @@ impl Checker {
             .filter_map(|(number, ..)| Some(&self.agenda.get(*number)?.pool))
         {
             if published.insert(Arc::as_ptr(pool)) {
-                pool.publish();
+                super::publish(pool, &self.log);
             }
         }
         for (number, transition, reason) in changed {

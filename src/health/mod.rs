@@ -8,3 +8,17 @@ mod target;
 
 pub use checker::Checker;
 pub use target::{All, Order, Target};
+
+use std::sync::Arc;
+
+use crate::events::Event;
+use crate::log::Log;
+use crate::pool::Pool;
+
+/// Publishes who serves a pool, and tells the log if it is served otherwise now.
+pub fn publish(pool: &Pool, log: &Log) {
+    if let Some((old, new)) = pool.publish() {
+        let pool = Arc::clone(&pool.name);
+        log.send(Event::PoolMode { pool, old, new });
+    }
+}

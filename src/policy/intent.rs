@@ -9,6 +9,8 @@ pub struct Wish {
     pub weight: u32,
     /// Ready, drain or maintenance.
     pub state: AdminState,
+    /// It only stands in for the others.
+    pub backup: bool,
 }
 
 /// The wish of the config, and what was asked for at run time, which counts more.
@@ -43,6 +45,7 @@ impl Intent {
         Wish {
             weight: self.weight.unwrap_or(self.configured.weight),
             state: self.state.unwrap_or(self.configured.state),
+            backup: self.configured.backup,
         }
     }
 
@@ -79,6 +82,7 @@ mod tests {
     const READY: Wish = Wish {
         weight: 1,
         state: AdminState::Ready,
+        backup: false,
     };
 
     #[test]

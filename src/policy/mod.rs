@@ -7,6 +7,7 @@
 //! - [`access`] says which clients are let in, by their address.
 //! - [`balance`] picks the backend of a session; one file per algorithm.
 //! - [`bulk`] says when to splice and when to copy.
+//! - [`eligible`] says who of a pool serves: primaries, backups, or everybody in panic.
 //! - [`health`] turns probe results into up and down, and says who may take a session.
 //! - [`idle`] says when a session has been silent for too long.
 //! - [`intent`] is what the administrator wants of a backend, by the config and since.
@@ -19,6 +20,7 @@
 pub mod access;
 pub mod balance;
 pub mod bulk;
+pub mod eligible;
 pub mod health;
 pub mod idle;
 pub mod intent;

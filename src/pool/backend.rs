@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::policy::eligible::Standing;
 use crate::policy::health::{self, AdminState, Health};
 use crate::policy::intent::{Intent, Wish};
 use crate::sync::{Active, Counter, Histogram, RwLock, Ticket};
@@ -92,7 +93,11 @@ impl Backend {
         Backend {
             name: name.into(),
             address,
-            intent: RwLock::new(Intent::new(Wish { weight, state })),
+            intent: RwLock::new(Intent::new(Wish {
+                weight,
+                state,
+                backup: false,
+            })),
             condition: RwLock::new(Condition::new(health, "not probed yet")),
             active: Active::default(),
             retry_tickets: Ticket::default(),
@@ -126,9 +131,25 @@ impl Backend {
         let _old = std::mem::replace(&mut *self.condition.write(), condition);
     }
 
-    /// Its weight, if it may take a new session. The truth table stands in [`crate::policy::health`].
-    pub fn share(&self) -> Option<u32> {
-        let Wish { weight, state } = self.intent().current();
-        health::takes_sessions(self.health(), state, weight).then_some(weight)
+    /// How it stands in its pool.
+    pub fn standing(&self) -> Standing {
+        let Wish {
+            weight,
+            state,
+            backup,
+        } = self.intent().current();
+        Standing {
+            // Were it up, could it take a session?
+            wanted: health::takes_sessions(Health::Up, state, weight).then_some(weight),
+            is_well: self.health() == Health::Up,
+            backup,
+        }
+    }
+
+    /// May it take a new session, as far as it is up to this backend alone? The truth table stands in
+    /// [`crate::policy::health`].
+    pub fn takes_sessions(&self) -> bool {
+        let standing = self.standing();
+        standing.is_well && standing.wanted.is_some()
     }
 }

@@ -13,9 +13,10 @@ pub use lease::Lease;
 
 use std::sync::Arc;
 
-use crate::config;
+use crate::config::{self, WhenDown};
 use crate::policy::balance::{Choice, Rotation};
-use crate::policy::health::Health;
+use crate::policy::eligible::{self, Mode, Rules, Standing};
+use crate::policy::health::{Health, is_probed};
 use crate::policy::splitmix;
 use crate::sync::{Mutex, Published, Ticket};
 
@@ -30,12 +31,21 @@ pub struct Pool {
     pub backends: Vec<Arc<Backend>>,
     /// Who can take a session. Written by [`Pool::publish`]; read by every pick. A lock around a
     /// snapshot, because readers need the members and their order to be of one moment.
-    rotation: Published<Rotation>,
-    /// Held while a rotation is built and published, so that of two at once the one that looked
-    /// later is not overwritten by the other.
-    publishing: Mutex<()>,
+    members: Published<Members>,
+    /// How the pool stood when that was last reported. Held while members are chosen and published, so
+    /// that of two at once the one that looked later is not overwritten by the other.
+    reported: Mutex<Mode>,
     /// Goes on from one pool to the one that replaces it.
     sequence: Arc<Sequence>,
+}
+
+/// Who can take a session.
+#[derive(Debug, Default)]
+struct Members {
+    rotation: Rotation,
+    /// For a session that has tried all of the rotation in vain.
+    in_reserve: Rotation,
+    mode: Mode,
 }
 
 /// Where the picks of a pool have got to.
@@ -68,23 +78,40 @@ impl Pool {
             config: config.clone(),
             name: config.name.as_str().into(),
             backends,
-            rotation: Published::new(Rotation::new(&[])),
-            publishing: Mutex::new(()),
+            members: Published::new(Members::default()),
+            reported: Mutex::default(),
             sequence,
         }
     }
 
     /// Builds the rotation anew from what is known and wanted of the backends. Called by the health
-    /// thread and by the one that makes changes.
-    pub fn publish(&self) {
-        let _one_at_a_time = self.publishing.lock();
-        let members: Vec<(usize, u32)> = self
-            .backends
-            .iter()
-            .enumerate()
-            .filter_map(|(index, backend)| Some((index, backend.share()?)))
-            .collect();
-        self.rotation.store(Rotation::new(&members));
+    /// thread and by the one that makes changes. Says how the pool stood and stands, if that has changed.
+    pub fn publish(&self) -> Option<(Mode, Mode)> {
+        let mut reported = self.reported.lock();
+        let standings: Vec<Standing> = self.backends.iter().map(|one| one.standing()).collect();
+        let rules = Rules {
+            panic_threshold: self.config.panic_threshold,
+            fail_open: self.config.when_down == WhenDown::FailOpen,
+        };
+        let chosen = eligible::choose(&standings, rules);
+        self.members.store(Members {
+            rotation: Rotation::new(&chosen.members),
+            in_reserve: Rotation::new(&chosen.in_reserve),
+            mode: chosen.mode,
+        });
+        // While first probes are on their way, who happened to answer first means nothing.
+        let is_undecided = |one: &Arc<Backend>| {
+            one.health() == Health::Starting && is_probed(one.intent().current().state)
+        };
+        if chosen.mode == *reported || self.backends.iter().any(is_undecided) {
+            return None;
+        }
+        Some((std::mem::replace(&mut *reported, chosen.mode), chosen.mode))
+    }
+
+    /// How it stands now.
+    pub fn mode(&self) -> Mode {
+        self.members.with(|members| members.mode)
     }
 
     /// Picks a backend that is not in `tried` and counts the session on it, in one step: of a burst
@@ -100,8 +127,13 @@ impl Pool {
                 &backend.retry_tickets
             })
             .take();
-        self.rotation
-            .with(|rotation| self.pick(rotation, tried, ticket))
+        self.members.with(|members| {
+            let first = self.pick(&members.rotation, tried, ticket);
+            match tried {
+                [] => first,
+                _ => first.or_else(|| self.pick(&members.in_reserve, tried, ticket)),
+            }
+        })
     }
 
     fn pick(&self, rotation: &Rotation, tried: &[usize], ticket: u64) -> Option<Lease> {
@@ -133,9 +165,9 @@ impl Pool {
     pub fn peek<R>(&self, look: impl FnOnce(&Choice<'_>) -> R) -> R {
         let ticket = self.sequence.first_tickets.next();
         let seed = splitmix::nth(self.sequence.random_seed, 0);
-        self.rotation.with(|rotation| {
+        self.members.with(|members| {
             look(&Choice {
-                rotation,
+                rotation: &members.rotation,
                 active: &|index| self.active(index),
                 tried: &[],
                 ticket,
@@ -159,6 +191,6 @@ impl Pool {
 
     /// Has it a backend that can take a session now?
     pub fn can_serve(&self) -> bool {
-        self.rotation.with(|rotation| !rotation.is_empty())
+        self.members.with(|members| !members.rotation.is_empty())
     }
 }

@@ -10,7 +10,7 @@ use crate::control::Running;
 use crate::health::{All, Target};
 use crate::net::resolve;
 use crate::policy::health::{Health, is_probed};
-use crate::policy::intent::Wish;
+use crate::policy::intent::{Intent, Wish};
 use crate::pool::{Backend, Condition, Pool};
 
 /// The pools of a config, before they are in force.
@@ -36,7 +36,8 @@ pub(super) fn draft(config: &Config, running: &Running) -> Result<Draft, StartEr
     };
     for config in &config.pools {
         let pool = build_pool(config, running, &mut draft.wishes)?;
-        pool.publish();
+        // Nobody uses it yet: how it stands is said when it is in force.
+        let _ = pool.publish();
         draft.pools.push(pool);
     }
     Ok(draft)
@@ -56,11 +57,14 @@ fn build_pool(
         let wish = Wish {
             weight: of_config.weight,
             state: of_config.state,
+            backup: of_config.backup,
         };
         for (name, address) in addresses(of_config)? {
             let backend = find(running, &config.name, &name, address).unwrap_or_else(|| {
-                let Wish { weight, state } = wish;
-                Arc::new(Backend::new(&name, address, weight, state, health))
+                let Wish { weight, state, .. } = wish;
+                let backend = Backend::new(&name, address, weight, state, health);
+                backend.set_intent(Intent::new(wish));
+                Arc::new(backend)
             });
             wishes.push((Arc::clone(&backend), wish));
             backends.push(backend);

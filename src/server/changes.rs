@@ -8,7 +8,7 @@ use super::{Server, build};
 use crate::config::defaults;
 use crate::control::{Answer, Change, Refusal};
 use crate::events::Event;
-use crate::health::Order;
+use crate::health::{self, Order};
 use crate::policy::health::{AdminState, is_probed};
 
 impl Server {
@@ -63,7 +63,7 @@ impl Server {
         if is_probed(old.state) != is_probed(new.state) {
             self.order(Order::Replace(build::all(&running.pools)));
         }
-        pool.publish();
+        health::publish(pool, &self.log);
         let mut changes = Vec::new();
         if old.weight != new.weight {
             changes.push(format!("weight {} → {}", old.weight, new.weight));

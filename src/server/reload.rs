@@ -21,7 +21,7 @@ use crate::admission::Admission;
 use crate::config::{Config, ConfigError};
 use crate::control::{Answer, LastReload, OpenListener, Refusal, Running};
 use crate::events::Event;
-use crate::health::{Order, Target};
+use crate::health::{self, Order, Target};
 use crate::log::Log;
 use crate::registry::Listener;
 use crate::session::Context;
@@ -176,7 +176,7 @@ impl Server {
             backend.set_intent(backend.intent().reloaded(*wish));
         }
         for pool in &draft.pools {
-            pool.publish();
+            health::publish(pool, &self.log);
         }
         self.settle_admin(admin);
         self.log.configure(&config.log);

@@ -231,7 +231,8 @@ fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
     match (reason, when_down) {
         (EndReason::ClientLeft | EndReason::ClientLeftBeforeHeader | EndReason::Refused, _) => {}
         // No answer of any kind to who doesn't begin as it should: a FIN could pass for one.
-        (EndReason::BadProxyHeader | EndReason::ProxyHeaderTimeout, _) | (_, WhenDown::Reset) => {
+        (EndReason::BadProxyHeader | EndReason::ProxyHeaderTimeout, _)
+        | (_, WhenDown::Reset | WhenDown::FailOpen) => {
             abort::reset(client);
         }
         (_, WhenDown::Close) => abort::finish_unread(client),

@@ -38,7 +38,7 @@ pools:
     on_down: keep
     send_proxy_protocol: v2
     slow_start: off
-    panic_threshold: 0%
+    panic_threshold: 12.5%
     hedge_after: off
     health_check: { type: tcp, interval: 3s, timeout: 1500ms, rise: 1, fall: 5, jitter: 2.5%,
                     fast_interval: off, down_interval: off }
@@ -46,7 +46,7 @@ pools:
     backends:
       - { name: a, address: "127.0.0.1:8000", weight: 3, max_connections: off, max_queue: off }
       - { address: "db.internal:5432", resolve_interval: off }
-      - { address: "[::1]:8002", backup: false, state: maintenance }
+      - { address: "[::1]:8002", backup: true, state: maintenance }
       - 127.0.0.1:8003
 timeouts: { connect: 2s, idle: off, half_close: 'off', queue: off, max_lifetime: off }
 shutdown: { pre_stop_delay: 5s, drain_timeout: off }

@@ -135,6 +135,7 @@ fn backends() -> impl Strategy<Value = Vec<Backend>> {
                 name: name.unwrap_or(unnamed.name),
                 weight,
                 state,
+                backup: index % 2 == 1,
                 ..unnamed
             });
         }
@@ -164,25 +165,28 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
     let pool = (
         prop::sample::select(policies),
         RETRIES_RANGE,
-        when_down,
+        (when_down, 0..=10_000_u32),
         option::of(prop::sample::select(Version::ALL.to_vec())),
         option::of(health_check()),
         backends(),
     );
     (btree_set(name(), 1..4), vec(pool, 4)).prop_map(|(names, rows)| {
-        let pool =
-            |(name, (balance, retries, when_down, send_proxy_protocol, health_check, backends))| {
-                let balance = balance::by_name(balance).unwrap();
-                Pool {
-                    name,
-                    balance,
-                    retries,
-                    when_down,
-                    send_proxy_protocol,
-                    health_check,
-                    backends,
-                }
-            };
+        let pool = |(
+            name,
+            (balance, retries, (when_down, panic), send_proxy_protocol, health_check, backends),
+        )| {
+            let balance = balance::by_name(balance).unwrap();
+            Pool {
+                name,
+                balance,
+                retries,
+                when_down,
+                panic_threshold: f64::from(panic) / 10_000.0,
+                send_proxy_protocol,
+                health_check,
+                backends,
+            }
+        };
         names.into_iter().zip(rows).map(pool).collect()
     })
 }
@@ -286,6 +290,7 @@ pools:
     balance: round_robin
     retries: 2
     when_down: reset
+    panic_threshold: 0%
     send_proxy_protocol: off
     health_check:
       type: tcp
@@ -295,8 +300,8 @@ pools:
       fall: 3
       jitter: 10%
     backends:
-      - { address: \"127.0.0.1:8000\", weight: 1, state: ready }
-      - { name: b, address: \"db:5432\", weight: 3, state: ready }
+      - { address: \"127.0.0.1:8000\", weight: 1, state: ready, backup: false }
+      - { name: b, address: \"db:5432\", weight: 3, state: ready, backup: false }
 timeouts:
   connect: 5s
   idle: 1h 30m
