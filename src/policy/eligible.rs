@@ -133,8 +133,8 @@ mod tests {
         letters
             .chars()
             .map(|letter| Standing {
-                wanted: (letter.to_ascii_lowercase() != 'o').then_some(2),
-                is_well: letter.to_ascii_lowercase() != 'd',
+                wanted: (!letter.eq_ignore_ascii_case(&'o')).then_some(2),
+                is_well: !letter.eq_ignore_ascii_case(&'d'),
                 backup: letter.is_ascii_uppercase(),
             })
             .collect()
