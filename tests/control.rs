@@ -514,3 +514,30 @@ fn metrics_are_as_prometheus_wants_them() {
     // Who connects is in no label.
     assert!(!text.contains("client=\""), "{text}");
 }
+
+/// The names and types of a table in the README, and of what a real evener answers.
+#[test]
+fn the_readme_has_every_metric_and_no_other() {
+    let all = dummies(["a"]);
+    let (_evener, admin) = start(&named(&all, &["a"]), &[FAST]);
+    let text = admin.get("/metrics").body;
+    let types = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE evener_"));
+    let mut real: Vec<String> = types.map(|rest| format!("evener_{rest}")).collect();
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+    let readme = readme.unwrap();
+    let rows = readme.lines().filter(|line| line.starts_with("| `evener_"));
+    let mut told: Vec<String> = rows
+        .flat_map(|row| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let names = cells[1].split(", ").map(|name| name.trim_matches('`'));
+            names
+                .map(|name| format!("{name} {}", cells[2]))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    real.sort_unstable();
+    told.sort_unstable();
+    assert_eq!(told, real);
+}
