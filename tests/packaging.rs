@@ -1,5 +1,6 @@
 //! What is packaged says the same as the program: manual pages, completions and unit files are written
-//! by hand, so each option, command and key of the program is looked for in them.
+//! by hand, so each option, command and key of the program is looked for in them; and the metrics and
+//! labels of the dashboard and of the alerts are looked for in what evener answers.
 
 #![allow(
     clippy::disallowed_methods,
