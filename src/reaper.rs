@@ -58,6 +58,7 @@ pub fn run(
         let mut told = Vec::new();
         let silent = registry.select(|live, notes| {
             notes.count_bytes(live);
+            notes.keep_alive(live);
             told.extend(telling.and_then(|interval| notes.progress(live, now, interval)));
             if was_stopped {
                 // The whole process was (SIGSTOP, a frozen control group, a sleeping machine), so what

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use support::{Admin, Dummy, Evener, TempDir, config, run};
+use support::{Admin, Dummy, Evener, TempDir, config, eventually, run};
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -388,4 +388,91 @@ fn the_dashboard_can_be_imported_and_no_panel_covers_another() {
             }
         }
     }
+}
+
+/// Runs the check script for this address; is it content?
+fn check_evener(address: &str) -> bool {
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/packaging/keepalived/check-evener"
+    );
+    let curl = Command::new("curl").arg("--version").output();
+    assert!(
+        curl.is_ok(),
+        "the check script needs curl, and so does this test"
+    );
+    Command::new(script)
+        .arg(address)
+        .status()
+        .unwrap()
+        .success()
+}
+
+#[test]
+fn keepalived_hears_whether_evener_is_ready() {
+    let mut dummy = Dummy::start("a");
+    let dir = TempDir::new();
+    let socket = format!("unix:{}", dir.path().join("admin.sock").display());
+    for (bind, at) in [
+        ("127.0.0.1:0", None),
+        (socket.as_str(), Some(socket.as_str())),
+    ] {
+        let section = format!("admin: {{ bind: \"{bind}\" }}");
+        let check = "health_check: { interval: 50ms, fall: 1, rise: 1 }";
+        let evener = Evener::start(&config(&[dummy.address()], &[check], &[&section]));
+        let address = match at {
+            Some(address) => address.to_owned(),
+            None => evener
+                .address_after("admin server at http://", 0)
+                .to_string(),
+        };
+        assert!(check_evener(&address), "{address}");
+        dummy.stop();
+        eventually("not ready", || (!check_evener(&address)).then_some(()));
+        dummy.restart();
+        eventually("ready", || check_evener(&address).then_some(()));
+        drop(evener);
+        assert!(!check_evener(&address), "nobody is there");
+    }
+}
+
+#[test]
+fn the_files_for_other_programs_speak_of_this_one() {
+    let admin = evener::config::defaults::ADMIN;
+    for (file, words) in [
+        ("packaging/keepalived/check-evener", vec![admin, "/readyz"]),
+        (
+            "packaging/keepalived/keepalived.conf",
+            vec!["/usr/share/evener/check-evener"],
+        ),
+        (
+            "packaging/prometheus/scrape.yaml",
+            vec![admin, "alerts.yaml"],
+        ),
+        (
+            "packaging/kubernetes/evener.yaml",
+            vec![
+                "/readyz",
+                "/healthz",
+                "pre_stop_delay: 10s, drain_timeout: 45s",
+            ],
+        ),
+        ("scripts/build-deb", vec!["usr/share/evener/check-evener"]),
+    ] {
+        let text = read(file);
+        for word in words {
+            assert!(text.contains(word), "{file} has no {word}");
+        }
+    }
+    // The config inside the manifest is one, once there is a token.
+    let manifest = read("packaging/kubernetes/evener.yaml");
+    let (_, rest) = manifest.split_once("evener.yaml: |\n").unwrap();
+    let (config, _) = rest.split_once("\n---").unwrap();
+    let dir = TempDir::new();
+    fs::write(dir.path().join("token"), "0123456789abcdef").unwrap();
+    let config = config.replace("/etc/evener-token", dir.path().to_str().unwrap());
+    let file = dir.path().join("evener.yaml");
+    fs::write(&file, config).unwrap();
+    let checked = Evener::command(&["check", file.to_str().unwrap()]);
+    assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));
 }

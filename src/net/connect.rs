@@ -1,9 +1,12 @@
 //! One attempt to connect to one backend, given up when its time is over or the one it is for,
 //! mostly a client, has left.
 
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::ops::RangeInclusive;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -11,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SocketFlags, SocketType, sockopt};
 
 use super::wait::poll_within;
-use super::{abort, family, set_stream_options};
+use super::{abort, family, set_needed_options};
 
 /// How long an attempt goes on for a client that sent a FIN and nothing before it. It has most
 /// likely left, but it may be a client that only listens (`nc -N host 13 </dev/null`), so an attempt
@@ -61,7 +64,8 @@ impl From<Errno> for ConnectError {
 /// at once on a reset or hang-up, after a short grace on a FIN with no byte before it. A FIN after
 /// bytes is a client that has asked its question and waits for the answer.
 ///
-/// The socket comes back in blocking mode with every option set.
+/// The socket comes back in blocking mode, with what it has to have from its first byte. That the kernel
+/// asks whether its peer still lives is for connections that live on ([`super::keep_alive`]).
 ///
 /// # Errors
 ///
@@ -74,7 +78,7 @@ pub fn connect(
     let deadline = Instant::now() + timeout;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = net::socket_with(family(address), SocketType::STREAM, flags, None)?;
-    set_stream_options(&socket)?;
+    set_needed_options(&socket)?;
     match start(&socket, address) {
         Ok(()) => {}
         Err(Errno::ALREADY) => wait(&socket, deadline, asker)?,
@@ -84,12 +88,33 @@ pub fn connect(
     let stream = TcpStream::from(socket);
     // A port of this machine that nobody listens on may be chosen as the local port of the very
     // attempt to reach it, and TCP then connects the socket to itself (RFC 9293, 3.5, figure 7).
-    if stream.local_addr().ok() == Some(address) {
+    if may_be_local(address.port()) && stream.local_addr().ok() == Some(address) {
         // Not closed in order: TIME_WAIT would keep the backend from its own port for a minute.
         abort::reset(&stream);
         return Err(ConnectError::Refused);
     }
     Ok(stream)
+}
+
+/// May the kernel choose this port as a local one? Most servers listen below those, so most connections
+/// need not be asked for their own address.
+fn may_be_local(port: u16) -> bool {
+    /// As it was when the first connection was made. Nobody lowers it under a running server.
+    static RANGE: OnceLock<RangeInclusive<u16>> = OnceLock::new();
+    RANGE
+        .get_or_init(|| {
+            let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+            text.ok()
+                .and_then(|text| range(&text))
+                .unwrap_or(0..=u16::MAX)
+        })
+        .contains(&port)
+}
+
+/// Two numbers with space between them.
+fn range(text: &str) -> Option<RangeInclusive<u16>> {
+    let mut numbers = text.split_whitespace().map(str::parse);
+    Some(numbers.next()?.ok()?..=numbers.next()?.ok()?)
 }
 
 /// Begins to connect, and asks once how it went: on loopback the answer is there by then, which saves
@@ -259,7 +284,16 @@ pub(crate) mod tests {
     #[test]
     fn the_socket_blocks_and_has_its_options() {
         let (ours, _theirs) = pair();
-        assert!(sockopt::tcp_nodelay(&ours).unwrap() && sockopt::socket_keepalive(&ours).unwrap());
+        assert!(sockopt::tcp_nodelay(&ours).unwrap() && sockopt::socket_oobinline(&ours).unwrap());
+        super::super::keep_alive(&ours).unwrap();
+        assert!(sockopt::socket_keepalive(&ours).unwrap());
+    }
+
+    #[test]
+    fn the_ports_that_the_kernel_chooses_from_are_two_numbers() {
+        assert_eq!(range("32768\t60999\n"), Some(32768..=60999));
+        assert_eq!(range("32768"), None);
+        assert_eq!(range("a b"), None);
     }
 
     #[test]

@@ -33,14 +33,27 @@ fn family(address: SocketAddr) -> AddressFamily {
     }
 }
 
-/// Sets what every connection has. A connection inherits it from the socket that listens, so for
-/// clients it is set once, and for backends once each.
+/// Sets what every connection has, on a socket that listens: its clients inherit it.
 fn set_stream_options(socket: impl AsFd) -> io::Result<()> {
+    keep_alive(&socket)?;
+    set_needed_options(socket)
+}
+
+/// Has the kernel ask now and then whether the peer of a silent connection still lives.
+///
+/// # Errors
+///
+/// Those of setsockopt(2); none is possible on a TCP socket.
+pub fn keep_alive(socket: impl AsFd) -> io::Result<()> {
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)
+}
+
+/// Sets what a connection has to have from its first byte.
+fn set_needed_options(socket: impl AsFd) -> io::Result<()> {
     let socket = socket.as_fd();
     // Small writes go out at once: holding them back is for whoever wrote them to decide.
     sockopt::set_tcp_nodelay(socket, true)?;
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
     // An urgent byte stays in its place in the stream instead of being taken out of it, where a
     // plain copy would lose it (RFC 6093, section 3.1, calls this the only reliable way).
     sockopt::set_socket_oobinline(socket, true)

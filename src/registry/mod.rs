@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::events::EndReason;
+use crate::net;
 use crate::policy::idle::Watch;
 use crate::policy::progress::Progress;
 use crate::sync::Mutex;
@@ -49,6 +50,7 @@ pub struct Notes {
     progress: Progress,
     /// Bytes in and out that were added to the backend's counts already.
     counted: (u64, u64),
+    is_kept_alive: bool,
 }
 
 impl Notes {
@@ -58,6 +60,18 @@ impl Notes {
             watch: Watch::new(now),
             progress: Progress::new(now),
             counted: (0, 0),
+            is_kept_alive: false,
+        }
+    }
+
+    /// Has the kernel watch over the backend's connection of a session that lives on; the client's has
+    /// that from its listener. Most sessions are over before they are looked at for the first time, and
+    /// are spared two system calls.
+    pub fn keep_alive(&mut self, live: &Live) {
+        if let (false, Some(backend)) = (self.is_kept_alive, live.backend()) {
+            // It fails only when the connection is over.
+            let _ = net::keep_alive(&backend.stream);
+            self.is_kept_alive = true;
         }
     }
 
@@ -232,6 +246,21 @@ mod tests {
         session.bytes_out.add(7);
         drop(listed);
         assert_eq!(counted(), (5, 7));
+    }
+
+    #[test]
+    fn the_kernel_watches_over_a_backend_from_the_first_look_on() {
+        let session = live(1, pair().0);
+        let mut notes = notes();
+        notes.keep_alive(&session);
+        let (backend, _peer) = pair();
+        let is_watched = |peer: &crate::net::end::Peer| {
+            rustix::net::sockopt::socket_keepalive(&peer.stream).unwrap()
+        };
+        let backend = session.attach(&server(), backend);
+        assert!(!is_watched(backend));
+        notes.keep_alive(&session);
+        assert!(is_watched(backend));
     }
 
     #[test]

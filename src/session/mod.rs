@@ -14,7 +14,7 @@
 //! | step | calls |
 //! | --- | --- |
 //! | hand-over | `accept4`, `futex` (wake) on the listener thread; `prctl` (the name) |
-//! | connect | `socket`, four `setsockopt`, `connect` twice, `ioctl` (blocking from here on), `getsockname` (not connected to itself?); on a network `ppoll` and `getsockopt` for the second `connect` |
+//! | connect | `socket`, two `setsockopt`, `connect` twice, `ioctl` (blocking from here on), for a high port `getsockname` (not connected to itself?); on a network `ppoll` and `getsockopt` for the second `connect` |
 //! | opening | `recvfrom`, `sendto`, `ppoll`, `recvfrom`, `recvfrom` (the FIN), `sendto`, `getpeername` (FIN or reset?), `shutdown` |
 //! | end | `recvfrom` (the FIN), `getpeername`, `shutdown`, `close` twice, `futex` (park) |
 //! | record, if it will be written | `clock_gettime` at the begin and at the end, `getsockopt` (`TCP_INFO`) of both sides |
