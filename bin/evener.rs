@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 use evener_sys::Signal;
@@ -12,7 +11,6 @@ use evener_sys::Signal;
 use evener::client;
 use evener::config::cli::{self, Command, Source};
 use evener::config::{Config, Scheduler};
-use evener::control::Control;
 use evener::demo::Demo;
 use evener::log::Log;
 use evener::server::{Server, Shutdown, StartError, Surroundings};
@@ -88,9 +86,6 @@ fn run(source: Source, config: Config, demo: Option<Demo>) -> ExitCode {
             if let Some(demo) = &demo {
                 demo.explain(&log, server.admin_address());
             }
-            if let Err(error) = reload_on_hangup(server.control()) {
-                complain(&format_args!("warning: no reload by SIGHUP: {error}"));
-            }
             match server.run(&surroundings, predecessor) {
                 Shutdown::Clean => ExitCode::SUCCESS,
                 Shutdown::Forced => ExitCode::from(FORCED),
@@ -115,6 +110,7 @@ fn surroundings() -> Result<Surroundings, ctrlc::Error> {
     Ok(Surroundings {
         signals: signals()?,
         upgrades: upgrade::requests().map_err(ctrlc::Error::System)?,
+        reloads: reloads().map_err(ctrlc::Error::System)?,
         manager: Manager::from_environment(),
         program: Program::of_this_process(),
     })
@@ -135,19 +131,19 @@ fn signals() -> Result<Receiver<()>, ctrlc::Error> {
     Ok(signals)
 }
 
-/// Starts the thread that asks for a reload whenever a SIGHUP comes.
-fn reload_on_hangup(control: &Arc<Control>) -> io::Result<()> {
-    if io::stdin().is_terminal() {
-        return Ok(());
+/// A message for each SIGHUP, which is blocked for a service; at a terminal there is none.
+fn reloads() -> io::Result<Receiver<()>> {
+    let (sender, reloads) = crossbeam_channel::bounded(1);
+    if !io::stdin().is_terminal() {
+        // Nobody joins it: it waits for signals as long as there is a process to get them.
+        threads::spawn("hangup", move || {
+            while evener_sys::wait(&[Signal::Hangup]).is_ok() {
+                // Full: a reload is asked for already, and has not read the file yet.
+                let _ = sender.try_send(());
+            }
+        })?;
     }
-    let control = Arc::clone(control);
-    // Nobody joins it: it waits for signals as long as there is a process to get them.
-    threads::spawn("hangup", move || {
-        while evener_sys::wait(&[Signal::Hangup]).is_ok() {
-            control.reload_soon();
-        }
-    })
-    .map(drop)
+    Ok(reloads)
 }
 
 fn warn(config: &Config) {

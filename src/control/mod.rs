@@ -91,14 +91,6 @@ impl Control {
         })?
     }
 
-    /// Asks for a reload and does not wait for it; its outcome is in the log.
-    pub fn reload_soon(&self) {
-        // As many waiting as fit have not read the file yet: one of them will.
-        let _ = self
-            .requests
-            .try_send(Request::unanswered(Change::Reload { dry_run: false }));
-    }
-
     /// Resets the session with this number; false if there is none.
     pub fn kill(&self, id: u64) -> bool {
         let Some(live) = self.registry.get(id) else {

@@ -61,7 +61,7 @@ impl Request {
     }
 
     /// A request whose answer nobody waits for.
-    pub(super) fn unanswered(change: Change) -> Request {
+    pub fn unanswered(change: Change) -> Request {
         Request {
             change,
             answer: None,

@@ -21,6 +21,8 @@ use crate::upgrade::{self, Predecessor, Program};
 pub struct Surroundings {
     /// A message for each signal to stop.
     pub signals: Receiver<()>,
+    /// A message for each SIGHUP. Disconnected where there is none.
+    pub reloads: Receiver<()>,
     /// A message for each order to upgrade.
     pub upgrades: Receiver<()>,
     /// Who started evener, if it wants to hear of it.
@@ -44,6 +46,7 @@ impl Server {
         }
         let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
         let (sender, outcomes) = bounded(1);
+        let mut reloads = around.reloads.clone();
         let mut was_alive = true;
         let mut is_upgrading = false;
         while !self.signalled {
@@ -55,6 +58,13 @@ impl Server {
                     let Ok(request) = request else { break };
                     self.grant(request, around);
                 }
+                recv(reloads) -> reload => match reload {
+                    Ok(()) => {
+                        let change = Change::Reload { dry_run: false };
+                        self.grant(Request::unanswered(change), around);
+                    }
+                    Err(_) => reloads = never(),
+                },
                 recv(wake) -> _ => {}
                 recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),
                 recv(around.upgrades) -> _ => if !is_upgrading {
