@@ -1,5 +1,6 @@
 //! What is packaged says the same as the program: manual pages, completions and unit files are written
-//! by hand, so each option, command and key of the program is looked for in them.
+//! by hand, so each option, command and key of the program is looked for in them; and the metrics and
+//! labels of the dashboard and of the alerts are looked for in what evener answers.
 
 #![allow(
     clippy::disallowed_methods,
@@ -9,11 +10,13 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Dummy, Evener, TempDir, config, eventually, run};
+use serde_json::Value;
+use support::{Admin, Dummy, Evener, TempDir, config, eventually, run};
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -264,6 +267,127 @@ fn the_units_leave_room_for_sessions_and_ask_for_the_signs_that_evener_gives() {
     assert_eq!(value("CapabilityBoundingSet"), "CAP_NET_BIND_SERVICE");
     assert!(value("ExecStart").ends_with("--config /etc/evener/evener.yaml"));
     assert!(value("WatchdogSec").parse::<u64>().is_ok());
+}
+
+/// The words of an expression of PromQL that may name a metric of evener.
+fn metrics_in(expression: &str) -> BTreeSet<String> {
+    expression
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("evener_") || word.starts_with("process_"))
+        .map(String::from)
+        .collect()
+}
+
+/// The labels that an expression asks for: those in braces, and those behind `by` and `on`.
+fn labels_in(expression: &str) -> BTreeSet<String> {
+    let mut labels = BTreeSet::new();
+    for part in expression.split('{').skip(1) {
+        let matchers = part.split('}').next().unwrap().split(", ");
+        labels.extend(matchers.map(|one| one.split(['=', '!']).next().unwrap().to_owned()));
+    }
+    for word in ["by (", "on (", "without ("] {
+        for part in expression.split(word).skip(1) {
+            let names = part.split(')').next().unwrap().split(", ");
+            labels.extend(names.map(String::from));
+        }
+    }
+    labels
+}
+
+/// Every value of this key, however deep.
+fn values_of(value: &Value, key: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            found.extend(map.get(key).and_then(Value::as_str).map(String::from));
+            map.values().for_each(|value| values_of(value, key, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| values_of(value, key, found)),
+        _ => {}
+    }
+}
+
+/// The names of all series that a real evener has, and the names of all their labels.
+fn real_metrics() -> (BTreeSet<String>, BTreeSet<String>) {
+    let backend = Dummy::start("a");
+    let admin = ["admin: { bind: \"127.0.0.1:0\" }"];
+    // A listener has a series of its limit when it has a limit.
+    let text = config(&[backend.address()], &[], &admin)
+        .replace("pool: p }", "pool: p, max_connections: 9 }");
+    let evener = Evener::start(&text);
+    let answer = Admin::of(&evener).get("/metrics").body;
+    let series = answer.lines().filter(|line| !line.starts_with('#'));
+    let (mut names, mut labels) = (BTreeSet::new(), BTreeSet::new());
+    for one in series {
+        names.insert(one.split(['{', ' ']).next().unwrap().to_owned());
+        let inner = one
+            .split_once('{')
+            .and_then(|(_, rest)| rest.rsplit_once('}'));
+        let pairs = inner.map_or("", |(inner, _)| inner).split("\",");
+        labels.extend(pairs.filter_map(|pair| Some(pair.split_once('=')?.0.to_owned())));
+    }
+    (names, labels)
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_what_evener_has() {
+    let dashboard: Value = serde_json::from_str(&read("packaging/grafana/evener.json")).unwrap();
+    let mut expressions = Vec::new();
+    values_of(&dashboard, "expr", &mut expressions);
+    assert!(expressions.len() > 30, "{expressions:?}");
+    values_of(&dashboard["templating"], "query", &mut expressions);
+    let alerts = read("packaging/prometheus/alerts.yaml");
+    let alerts = alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("expr: "));
+    let alerts: Vec<String> = alerts.map(String::from).collect();
+    assert!(alerts.len() >= 10, "{alerts:?}");
+    expressions.extend(alerts);
+
+    let (names, mut labels) = real_metrics();
+    // Prometheus adds these when it scrapes.
+    labels.extend(["job", "instance"].map(String::from));
+    for expression in &expressions {
+        for name in metrics_in(expression) {
+            assert!(names.contains(&name), "no metric {name}: {expression}");
+        }
+        for label in labels_in(expression) {
+            assert!(labels.contains(&label), "no label {label:?}: {expression}");
+        }
+    }
+    let example = "sum by (le, x) (evener_a{b=~\"c\", d!=\"e\"}) / process_f";
+    assert_eq!(
+        Vec::from_iter(metrics_in(example)),
+        ["evener_a", "process_f"]
+    );
+    assert_eq!(Vec::from_iter(labels_in(example)), ["b", "d", "le", "x"]);
+}
+
+#[test]
+fn the_dashboard_can_be_imported_and_no_panel_covers_another() {
+    let dashboard: Value = serde_json::from_str(&read("packaging/grafana/evener.json")).unwrap();
+    // Grafana 9 begins with 36.
+    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36);
+    let mut variables = Vec::new();
+    values_of(&dashboard["templating"]["list"], "name", &mut variables);
+    assert_eq!(variables, ["datasource", "instance", "listener", "pool"]);
+    let mut sources = Vec::new();
+    values_of(&dashboard, "uid", &mut sources);
+    sources.retain(|uid| uid != "evener");
+    assert!(
+        sources.len() > 30 && sources.iter().all(|uid| uid == "${datasource}"),
+        "{sources:?}"
+    );
+    let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().unwrap() {
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel:#}");
+        let place = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        assert!(place("x") + place("w") <= 24, "{panel:#}");
+        for x in place("x")..place("x") + place("w") {
+            for y in place("y")..place("y") + place("h") {
+                assert!(cells.insert((x, y)), "two panels at {x}, {y}: {panel:#}");
+            }
+        }
+    }
 }
 
 /// Runs the check script for this address; is it content?

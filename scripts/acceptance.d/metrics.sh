@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # /metrics in Prometheus' own hands: its parser for Python reads every family, promtool finds nothing to
-# object to, byte counters move while a session lives, and a scrape of 1,000 backends is quick. Then the
-# alerts of packaging/prometheus: they check, and they fire when they should; and each expression of the
-# alerts and of the Grafana dashboard parses and speaks of metrics that evener really has.
+# object to, byte counters move while a session lives, and a scrape of 1,000 backends is quick and holds up
+# no request. Then the alerts of packaging/prometheus: they check, and they fire when they should; and each
+# expression of the alerts and of the Grafana dashboard parses and speaks of metrics that evener really has.
 #
 #     scripts/acceptance --only metrics
+#     EVENER=target/release/evener scripts/acceptance.d/metrics.sh     by itself
+if [[ -z ${ACCEPTANCE_BIN:-} ]]; then
+    ACCEPTANCE_BIN="$(dirname "${EVENER:-target/release/evener}")"
+fi
 source "$(dirname "${BASH_SOURCE[0]}")/lib"
 need promtool prometheus
 # Debian's own Python, which has Debian's parser.
@@ -61,6 +65,8 @@ promtool check rules "$packaging/prometheus/alerts.yaml" >"$scratch/promtool.log
     fail "the alerts are wrong: $(cat "$scratch/promtool.log")"
 (cd "$packaging/prometheus" && promtool test rules tests.yaml) >"$scratch/promtool.log" 2>&1 ||
     fail "the alerts fire when they should not, or not: $(cat "$scratch/promtool.log")"
+promtool check config "$packaging/prometheus/scrape.yaml" >"$scratch/promtool.log" 2>&1 ||
+    fail "the piece of a Prometheus config is wrong: $(cat "$scratch/promtool.log")"
 ok "the alerts fire when they should, and only then"
 
 "$python" -B "$here/metrics.py" --expressions "$packaging" "$scratch" || fail "see above"
