@@ -436,6 +436,42 @@ fn keepalived_hears_whether_evener_is_ready() {
     }
 }
 
+/// The exit code of the check script where bash and `timeout` are there, and no curl.
+fn check_without_curl(address: &str, programs: &Path) -> Option<i32> {
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/packaging/keepalived/check-evener"
+    );
+    let mut command = Command::new(script);
+    command.arg(address).env("PATH", programs);
+    command.output().unwrap().status.code()
+}
+
+#[test]
+fn the_check_script_does_without_curl() {
+    let programs = TempDir::new();
+    for program in ["bash", "timeout"] {
+        let path = std::env::var_os("PATH").unwrap();
+        let mut places = std::env::split_paths(&path).map(|dir| dir.join(program));
+        let found = places.find(|file| file.exists()).unwrap();
+        std::os::unix::fs::symlink(found, programs.path().join(program)).unwrap();
+    }
+    let check = |address: &str| check_without_curl(address, programs.path());
+    let mut dummy = Dummy::start("a");
+    let health = "health_check: { interval: 50ms, fall: 1, rise: 1 }";
+    let admin = "admin: { bind: \"127.0.0.1:0\" }";
+    let evener = Evener::start(&config(&[dummy.address()], &[health], &[admin]));
+    let address = evener.address_after("admin server at http://", 0);
+    let address = address.to_string();
+    eventually("ready", || (check(&address) == Some(0)).then_some(()));
+    dummy.stop();
+    eventually("not ready", || (check(&address) == Some(1)).then_some(()));
+    drop(evener);
+    assert_eq!(check(&address), Some(1), "nobody is there");
+    // What it can't ask is never taken for ready.
+    assert_eq!(check("unix:/run/evener/admin.sock"), Some(2));
+}
+
 #[test]
 fn the_files_for_other_programs_speak_of_this_one() {
     let admin = evener::config::defaults::ADMIN;
@@ -444,6 +480,14 @@ fn the_files_for_other_programs_speak_of_this_one() {
         (
             "packaging/keepalived/keepalived.conf",
             vec!["/usr/share/evener/check-evener"],
+        ),
+        (
+            "packaging/ecmp/announce-evener",
+            vec![admin, "/usr/share/evener/check-evener", "service"],
+        ),
+        (
+            "packaging/ecmp/bird.conf",
+            vec!["protocol static service", "disabled yes"],
         ),
         (
             "packaging/prometheus/scrape.yaml",
