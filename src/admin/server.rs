@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::{Door, Handler, Response, Token, http};
 use crate::config::AdminBind;
@@ -38,7 +38,11 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How much more of a request that was refused is read away, bytes.
 const UNREAD_BYTES_MAX: u64 = 256 * 1024;
 
-/// How long connections may go on when the server is closed.
+/// How long requests that are on their way may take to arrive when the server is closed: whoever has
+/// connected in that moment gets an answer.
+const LAST_REQUESTS: Duration = Duration::from_millis(200);
+
+/// How long connections may go on after that.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Pause after a shortage of descriptors or memory.
@@ -238,7 +242,6 @@ impl Acceptor {
     /// Requests that are not there yet are given up at once. Answers on their way get a moment, then
     /// they are given up, too.
     fn finish(self) {
-        each_stream(&self.connections, Stream::end_reading);
         let Acceptor {
             connections,
             alive,
@@ -247,7 +250,10 @@ impl Acceptor {
         } = self;
         drop(alive);
         // Disconnected is what it waits for; nothing is ever sent.
-        let _ = ended.recv_timeout(CLOSE_PATIENCE);
+        if ended.recv_timeout(LAST_REQUESTS) == Err(RecvTimeoutError::Timeout) {
+            each_stream(&connections, Stream::end_reading);
+            let _ = ended.recv_timeout(CLOSE_PATIENCE);
+        }
         each_stream(&connections, Stream::hang_up);
         join(connections);
     }

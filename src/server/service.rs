@@ -138,9 +138,12 @@ impl Server {
         self.told(around.manager.main_process(pid));
         self.log.send(Event::Upgraded { pid });
         self.entrances.leave();
-        // Who asks at the admin address means the one that serves.
-        let admin = self.admin.take();
-        self.retire_admin(admin);
+        // Who asks at the admin address means the one that serves. Whoever has asked this one hears no word
+        // of its end; for a change it is too late, and without this nobody would answer it.
+        self.requests = never();
+        if let Some(admin) = self.admin.take() {
+            admin.join();
+        }
         // The delay is for an outer balancer that has to look away; this address goes on being served.
         self.shut_down(&around.signals, Duration::ZERO)
     }
