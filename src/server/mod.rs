@@ -32,7 +32,7 @@ use crate::config::cli::Source;
 use crate::config::{Config, Timeouts};
 use crate::control::{Control, Request, Running};
 use crate::events::Event;
-use crate::health::{Checker, Order};
+use crate::health::{Channels, Checker, Order, Suspect};
 use crate::limits::Capacity;
 use crate::log::Log;
 use crate::net::splice::Pipes;
@@ -45,6 +45,10 @@ use reload::Next;
 
 /// How long an aborted session may take to end.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Backends to which connections fail that the health thread has not looked at yet; more are not worth
+/// waiting for.
+const SUSPECTS_MAX: usize = 1024;
 
 /// A running balancer.
 #[derive(Debug)]
@@ -74,6 +78,8 @@ pub struct Server {
     orders: Sender<Order>,
     /// Takes a message from the health thread when a pool is served otherwise than before.
     mode_changes: Receiver<()>,
+    /// For sessions to report a backend to which connections fail.
+    suspects: Sender<Suspect>,
     /// Dropping it ends the reaper.
     stop: Sender<Infallible>,
 }
@@ -116,6 +122,7 @@ impl Server {
         let threads = Threads::default();
         let (control, requests) = Control::new(nothing, threads.clone(), Arc::clone(&process_gate));
         let (orders, received) = crossbeam_channel::unbounded();
+        let (suspects, suspected) = crossbeam_channel::bounded(SUSPECTS_MAX);
         let (mode_changed, mode_changes) = crossbeam_channel::bounded(1);
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let mut server = Server {
@@ -139,14 +146,19 @@ impl Server {
             services: Vec::new(),
             orders,
             mode_changes,
+            suspects,
             stop,
         };
+        let channels = Channels {
+            orders: received,
+            suspects: suspected,
+            mode_changed,
+        };
         let checker = Checker::new(
-            received,
+            channels,
             server.tools.threads.clone(),
             log.clone(),
             Arc::clone(&server.control.stats),
-            mode_changed,
             build::seed(),
         );
         let checker = checker.map_err(StartError::Socket);

@@ -250,6 +250,7 @@ impl Server {
                 timeouts: config.timeouts.clone(),
                 max_connections: config.limits.max_connections,
                 pipes: self.pipes.with_method(config.performance.relay),
+                suspects: self.suspects.clone(),
                 log: self.log.clone(),
                 registry: Arc::clone(&self.control.registry),
                 stats: Arc::clone(&self.control.stats),
