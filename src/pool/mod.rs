@@ -64,22 +64,28 @@ impl Pool {
             first_tickets: Ticket::default(),
             random_seed,
         });
-        Pool::build(config, backends, sequence)
+        Pool::build(config, backends, sequence, Mode::default())
     }
 
-    /// The pool that takes the place of this one: picks go on where they are. Nobody can take a session until
-    /// its first [`Pool::publish`].
+    /// The pool that takes the place of this one: picks go on where they are, and if it stands otherwise,
+    /// that is a change. Nobody can take a session until its first [`Pool::publish`].
     pub fn replaced_by(&self, config: &config::Pool, backends: Vec<Arc<Backend>>) -> Pool {
-        Pool::build(config, backends, Arc::clone(&self.sequence))
+        let reported = *self.reported.lock();
+        Pool::build(config, backends, Arc::clone(&self.sequence), reported)
     }
 
-    fn build(config: &config::Pool, backends: Vec<Arc<Backend>>, sequence: Arc<Sequence>) -> Pool {
+    fn build(
+        config: &config::Pool,
+        backends: Vec<Arc<Backend>>,
+        sequence: Arc<Sequence>,
+        reported: Mode,
+    ) -> Pool {
         Pool {
             config: config.clone(),
             name: config.name.as_str().into(),
             backends,
             members: Published::new(Members::default()),
-            reported: Mutex::default(),
+            reported: Mutex::new(reported),
             sequence,
         }
     }

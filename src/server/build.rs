@@ -37,8 +37,6 @@ pub(super) fn draft(config: &Config, running: &Running) -> Result<Draft, StartEr
     };
     for config in &config.pools {
         let pool = build_pool(config, running, &mut draft.wishes)?;
-        // Nobody uses it yet: how it stands is said when it is in force.
-        let _ = pool.publish();
         draft.pools.push(pool);
     }
     Ok(draft)
