@@ -87,7 +87,7 @@ pub enum Shutdown {
 
 impl Server {
     /// Takes the addresses, starts the threads, waits for the first round of probes, and opens. A
-    /// message on `signals` breaks the start off. `config` is what `source` has just given. Addresses
+    /// signal breaks the start off. `config` is what `source` has just given. Addresses
     /// that are in the `heritage` are not bound anew.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl Server {
         source: Source,
         config: Config,
         log: &Log,
-        signals: &Receiver<()>,
+        around: &Surroundings,
         mut heritage: Heritage,
     ) -> Result<Server, StartError> {
         let nothing = nothing_yet(&source, &config);
@@ -137,7 +137,7 @@ impl Server {
             orders,
             stop,
         };
-        match server.first_time(next, received, stopped, signals) {
+        match server.first_time(next, received, stopped, around) {
             Ok(()) => Ok(server),
             Err(error) => {
                 server.close();
@@ -153,7 +153,7 @@ impl Server {
         next: Next,
         orders: Receiver<Order>,
         stopped: Receiver<Infallible>,
-        signals: &Receiver<()>,
+        around: &Surroundings,
     ) -> Result<(), StartError> {
         self.start_services(orders, stopped)?;
         if next
@@ -164,7 +164,7 @@ impl Server {
         {
             self.log.send(Event::HealthCheckStarting);
         }
-        self.probe_first(&next, signals);
+        self.probe_first(&next, around);
         if self.signalled {
             return Err(StartError::Interrupted);
         }

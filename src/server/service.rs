@@ -94,7 +94,7 @@ impl Server {
         if is_reload {
             self.told(around.manager.reloading());
         }
-        let answer = self.make(&request.change, &around.signals);
+        let answer = self.make(&request.change, around);
         if is_reload {
             self.told(around.manager.ready());
         }
@@ -151,7 +151,7 @@ impl Server {
     }
 
     /// Gives the manager a sign of life, if there is one; says whether there is.
-    fn sign(&self, manager: &Manager, was_alive: bool) -> bool {
+    pub(super) fn sign(&self, manager: &Manager, was_alive: bool) -> bool {
         let is_alive = self.is_alive();
         if is_alive {
             self.told(manager.alive());
