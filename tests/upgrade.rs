@@ -139,6 +139,22 @@ fn a_live_session_stays_with_the_old_process_and_a_new_one_goes_to_the_new() {
 }
 
 #[test]
+fn the_first_signal_after_an_upgrade_cuts_no_session_short() {
+    let (server, port) = (Server::start(), RefusingPort::new());
+    let text = config(&[server.address()], &["health_check: off"], &[]);
+    let evener = Evener::start(&text.replace("127.0.0.1:0", &port.address().to_string()));
+    let (mut client, mut backend) = (connect(port.address()), server.accept());
+    let new = Successor::of(&evener);
+    evener.wait_log("draining 1 connections");
+    // As when a service manager stops every process of the service.
+    evener.signal(Signal::TERM);
+    new.stop();
+    is_live(&mut client, &mut backend);
+    drop((client, backend));
+    ended(&evener);
+}
+
+#[test]
 fn a_new_process_that_fails_changes_nothing_and_says_why() {
     let (dummy, port) = (Dummy::start("a"), RefusingPort::new());
     let good = config(&[dummy.address()], &[], &[]);

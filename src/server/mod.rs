@@ -64,7 +64,7 @@ pub struct Server {
     ids: Arc<Ticket>,
     /// Written here; read by the reaper.
     timeouts: Arc<Published<Timeouts>>,
-    /// A signal that ends the program came while something else was being done.
+    /// A signal that ends the program has come.
     signalled: bool,
     /// Disconnected when the process's gate is closed and the last session has ended.
     drained: Receiver<Infallible>,
@@ -207,8 +207,8 @@ impl Server {
     }
 
     /// Ends in order: no new sessions, those that run may end by themselves until the deadline, the
-    /// rest is aborted. Before that nothing changes for so long as `delay`. A further message on `signals`
-    /// cuts every wait short.
+    /// rest is aborted. Before that nothing changes for so long as `delay`. The second of all `signals` cuts
+    /// every wait short; after an upgrade, the first one asks for what is being done already.
     fn shut_down(mut self, signals: &Receiver<()>, delay: Duration) -> Shutdown {
         self.control.draining.raise();
         // Whoever asks for a change from now on is told so.
@@ -237,13 +237,21 @@ impl Server {
         }
         if !forced {
             let deadline = timeout.map_or_else(never, crossbeam_channel::after);
-            select! {
-                recv(self.drained) -> _ => {
-                    self.end();
-                    return Shutdown::Clean;
+            loop {
+                select! {
+                    recv(self.drained) -> _ => {
+                        self.end();
+                        return Shutdown::Clean;
+                    }
+                    recv(signals) -> _ => {
+                        forced = self.signalled;
+                        self.signalled = true;
+                    }
+                    recv(deadline) -> _ => break,
                 }
-                recv(signals) -> _ => forced = true,
-                recv(deadline) -> _ => {}
+                if forced {
+                    break;
+                }
             }
         }
         let sessions = self.control.registry.abort_all();

@@ -101,7 +101,8 @@ impl Server {
         request.answer(answer);
     }
 
-    fn stop(self, around: &Surroundings) -> Shutdown {
+    fn stop(mut self, around: &Surroundings) -> Shutdown {
+        self.signalled = true;
         let config = self.control.running.load();
         let (drain, delay) = {
             let shutdown = &config.config.shutdown;
