@@ -198,6 +198,7 @@ impl Config {
                     "no listener uses pool {name}; it is probed and gets no client"
                 ));
             }
+            warnings.extend(pool.hashing.warning(&pool.name, pool.balance));
             if let Some(check) = &pool.health_check
                 && check.timeout > check.interval
             {

@@ -19,6 +19,7 @@ pub mod defaults;
 pub mod diff;
 mod error;
 mod file;
+mod hashing;
 mod pools;
 mod print;
 mod proxy_protocol;
@@ -35,6 +36,7 @@ pub use admin::{Admin, AdminAddress, AdminBind, AdminOption};
 pub use admission::Admission;
 pub use ask::{Ask, What};
 pub use error::{ConfigError, Place, is_hidden, visible};
+pub use hashing::Hashing;
 pub use proxy_protocol::AcceptProxy;
 
 use std::net::SocketAddr;
@@ -107,6 +109,8 @@ pub struct Pool {
     pub panic_threshold: f64,
     /// The PROXY header that tells its backends whom a connection is for; `None` is `off`.
     pub send_proxy_protocol: Option<Version>,
+    /// How a policy that hashes does it.
+    pub hashing: Hashing,
     /// How backends are probed; `None` is `off`, and every backend counts as up.
     pub health_check: Option<HealthCheck>,
     /// The servers; at least one.

@@ -6,7 +6,7 @@ use super::error::Problem;
 use super::reader::{Map, Reading, kind, text};
 use super::value::{boolean, duration, name, number, policy, share, word};
 use super::yaml::{Node, Value};
-use super::{Backend, HealthCheck, Pool, Probe, WhenDown, defaults};
+use super::{Backend, Hashing, HealthCheck, Pool, Probe, WhenDown, defaults};
 use crate::policy::health::AdminState;
 use crate::policy::proxy_protocol::Version;
 
@@ -41,6 +41,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         let [v1, v2] = Version::ALL.map(|version| (version.word(), Some(version)));
         word("send_proxy_protocol", text, &[("off", None), v1, v2])
     });
+    let hashing = Hashing::read(&mut map, reading);
     let health_check = read_health_check(map.take("health_check"), reading);
     let backend_nodes = map.list(reading, "backends");
     if backend_nodes.is_none() {
@@ -60,6 +61,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         when_down,
         panic_threshold,
         send_proxy_protocol,
+        hashing,
         health_check,
         backends,
     }

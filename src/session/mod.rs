@@ -166,9 +166,10 @@ fn find_backend(
 ) -> Result<(Lease, TcpStream), EndReason> {
     let client = &live.client.stream;
     let give_up_at = Instant::now() + context.timeouts.connect;
+    let client_ip = live.client_address().ip();
     let mut tried = Vec::new();
     loop {
-        let lease = match context.pool.lease(&tried) {
+        let lease = match context.pool.lease(&tried, client_ip) {
             Some(lease) => lease,
             None if tried.is_empty() => return Err(EndReason::NoBackend),
             None => {
