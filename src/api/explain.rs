@@ -14,10 +14,10 @@ use crate::pool::{Backend, Pool};
 /// was told.
 pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
     let policy = pool.config.balance;
-    let depends = policy.by_client && client.is_none();
     // Where nothing depends on the client, anybody will do.
     let anybody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let (next, standing) = pool.peek(client.unwrap_or(anybody), |choice| {
+    let (depends, next, standing) = pool.peek(client.unwrap_or(anybody), |choice| {
+        let depends = policy.by_client && client.is_none() && choice.rotation.len() > 1;
         let members = choice
             .rotation
             .members()
@@ -30,7 +30,7 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
         });
         let next = (policy.pick)(choice).map(|pick| pick.backend);
         let next = next.filter(|_| !depends);
-        (next, standing.collect::<HashMap<usize, String>>())
+        (depends, next, standing.collect::<HashMap<usize, String>>())
     });
     let backends: Vec<Value> = pool
         .backends
@@ -43,7 +43,11 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
                 "address": backend.address.to_string(),
                 "chosen": next == Some(index),
                 "can_serve": standing.is_some(),
-                "why": standing.map_or_else(|| obstacle(backend), String::clone),
+                "why": match standing {
+                    Some(_) if backend.is_full() => full(backend),
+                    Some(standing) => standing.clone(),
+                    None => obstacle(backend),
+                },
             })
         })
         .collect();
@@ -58,6 +62,12 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
         "how": policy.summary,
         "backends": backends,
     })
+}
+
+/// Why a backend that could take a session can't take another one.
+fn full(backend: &Backend) -> String {
+    let limit = backend.limit().unwrap_or_default();
+    format!("full: {} sessions of {limit}", backend.active.get())
 }
 
 /// Why a backend can't take a session.

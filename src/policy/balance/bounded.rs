@@ -48,15 +48,24 @@ impl Bound {
 /// Says of a member how to pick it; `None`: pass it over.
 pub(super) type Admit<'a> = &'a dyn Fn(Member) -> Option<Pick>;
 
-/// The pick of a hashing policy, of which `first` finds the first in the client's order that has not
-/// been tried and is admitted. If those with room have been tried already, the bound does not count.
+/// The pick of a hashing policy, of which `first` finds the first in the client's order that is
+/// admitted. If nobody is left who is within the bound, it does not count.
 pub(super) fn pick(
     choice: &Choice<'_>,
     first: impl Fn(&Choice<'_>, Admit<'_>) -> Option<Pick>,
 ) -> Option<Pick> {
-    Bound::of(choice)
-        .and_then(|bound| first(choice, &|member| bound.admit(member, choice)))
-        .or_else(|| first(choice, &|member| Some(Pick::blind(member))))
+    let is_open = |member: Member| choice.is_open(member.backend);
+    let within = |bound: Bound| {
+        first(choice, &|member| {
+            is_open(member).then(|| bound.admit(member, choice))?
+        })
+    };
+    let any = || {
+        first(choice, &|member| {
+            is_open(member).then(|| Pick::blind(member))
+        })
+    };
+    Bound::of(choice).and_then(within).or_else(any)
 }
 
 /// What there is to say of each member that comes so far down in the client's order.

@@ -17,7 +17,7 @@
 
 use super::bounded::{self, Admit};
 use super::interleave::interleave;
-use super::{Choice, Member, Pick, Policy};
+use super::{Choice, Pick, Policy};
 use crate::policy::splitmix::{below, nth};
 
 /// A table of turns by preference.
@@ -109,10 +109,6 @@ fn pick(choice: &Choice<'_>) -> Option<Pick> {
 }
 
 fn first(choice: &Choice<'_>, admit: Admit<'_>) -> Option<Pick> {
-    let admit = |member: Member| {
-        let is_untried = choice.is_untried(member.backend);
-        is_untried.then(|| admit(member)).flatten()
-    };
     // Asked first, because a walk over the whole table in vain would take long.
     let anybody = choice
         .rotation

@@ -61,7 +61,6 @@ fn first(choice: &Choice<'_>, admit: Admit<'_>) -> Option<Pick> {
             choice.hashing.key(member.backend),
         );
         if own < least
-            && choice.is_untried(member.backend)
             && let Some(pick) = admit(member)
         {
             (least, best) = (own, Some(pick));
