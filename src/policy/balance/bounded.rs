@@ -8,6 +8,7 @@
 //! with room. The price: a pick counts the sessions of all backends, in O(members), as
 //! `least_connections` does; and while a backend is full, its clients do not all go to it.
 
+use super::load::Load;
 use super::{Choice, Member, Pick};
 
 /// How many sessions a backend may hold.
@@ -49,23 +50,28 @@ impl Bound {
 pub(super) type Admit<'a> = &'a dyn Fn(Member) -> Option<Pick>;
 
 /// The pick of a hashing policy, of which `first` finds the first in the client's order that is
-/// admitted. If nobody is left who is within the bound, it does not count.
+/// admitted.
+///
+/// If a bound leaves nobody, the least busy is picked: those with room have been tried in vain, or they
+/// have filled up since they were counted. Of all, the least busy is always within its bound.
 pub(super) fn pick(
     choice: &Choice<'_>,
     first: impl Fn(&Choice<'_>, Admit<'_>) -> Option<Pick>,
 ) -> Option<Pick> {
-    let is_open = |member: Member| choice.is_open(member.backend);
-    let within = |bound: Bound| {
-        first(choice, &|member| {
-            is_open(member).then(|| bound.admit(member, choice))?
-        })
+    let is_open = |member: &Member| choice.is_open(member.backend);
+    let Some(bound) = Bound::of(choice) else {
+        return first(choice, &|member| {
+            is_open(&member).then(|| Pick::blind(member))
+        });
     };
-    let any = || {
-        first(choice, &|member| {
-            is_open(member).then(|| Pick::blind(member))
-        })
-    };
-    Bound::of(choice).and_then(within).or_else(any)
+    let within = first(choice, &|member| {
+        is_open(&member).then(|| bound.admit(member, choice))?
+    });
+    within.or_else(|| {
+        let open = choice.rotation.members().iter().filter(|one| is_open(one));
+        let loads = open.map(|member| Load::of(*member, choice));
+        loads.reduce(Load::lesser).map(Pick::from)
+    })
 }
 
 /// What there is to say of each member that comes so far down in the client's order.
@@ -148,20 +154,23 @@ mod tests {
         }
     }
 
-    /// When those with room have been tried in vain, a full one is better than none.
+    /// When those with room have been tried in vain, the least busy of the others is better than none.
     #[test]
     fn a_retry_may_go_to_a_full_one() {
         for policy in POLICIES {
-            let scene = Scene::new(&[1, 1]).for_policy(policy).active(&[9, 0]);
+            let scene = Scene::new(&[1, 1, 2])
+                .for_policy(policy)
+                .active(&[9, 0, 14]);
             let scene = scene.balance_factor(Some(1.0));
             assert_eq!(scene.picks(policy, 3), [1, 1, 1]);
-            assert_eq!(scene.clone().tried(&[1]).picks(policy, 3), [0, 0, 0]);
+            assert_eq!(scene.clone().tried(&[1]).picks(policy, 3), [2, 2, 2]);
+            assert_eq!(scene.clone().tried(&[1, 2]).picks(policy, 3), [0, 0, 0]);
             let told = scene.standing(policy, 0);
             assert!(
-                told[0].ends_with("passed over, sessions: 9 of at most 5"),
+                told[0].ends_with("passed over, sessions: 9 of at most 6"),
                 "{told:?}"
             );
-            assert!(told[1].ends_with("sessions: 0 of at most 5"), "{told:?}");
+            assert!(told[1].ends_with("sessions: 0 of at most 6"), "{told:?}");
         }
     }
 }
