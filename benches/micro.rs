@@ -1,7 +1,7 @@
 //! What one session pays for being balanced: picking a backend, leasing it, and handing a job to a
 //! parked thread. A first pick costs about the same in a pool of 3 backends and in one of 10,000; only
-//! `least_connections` has to look at every backend. The retry of `round_robin` walks one cycle of up to
-//! 1,000 slots.
+//! `least_connections` and `source_hash` have to look at every backend. The retry of `round_robin` walks
+//! one cycle of up to 1,000 slots.
 //!
 //! ```text
 //! cargo bench                                  # all of it: about a minute, then a table of medians
