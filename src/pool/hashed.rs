@@ -16,7 +16,7 @@ impl Keys {
     /// None where the policy does not hash.
     pub(super) fn of(config: &config::Pool, backends: &[Arc<Backend>]) -> Keys {
         Keys(match config.balance.by_client {
-            true => backend_keys(backends.iter().map(|backend| backend.address)),
+            true => backend_keys(backends.iter().map(|backend| &backend.address)),
             false => Vec::new(),
         })
     }

@@ -148,7 +148,7 @@ fn pools() {
             ("hash_balance_factor: @1.25", "hash_balance_factor `1.25` is not a share", "100%"),
             ("@hash-balance-factor: 125", "unknown key `hash-balance-factor` in pool", "did you mean `hash_balance_factor`?"),
             ("@ipv6_prefix: 64", "unknown key `ipv6_prefix` in pool", "evener calls it `hash_ipv6_prefix`"),
-            ("when_down: @refuse", "when_down `refuse` is not implemented", "reset, close"),
+            ("when_down: @wait", "when_down `wait` is not known", "reset, close, refuse, hold, fail_open"),
             ("when_down: @explode", "when_down `explode` is not known", "known: reset, close"),
             ("retries: @101", "retries `101` is out of range", "0 to 100"),
             ("retries: @-1", "retries `-1` is not a whole number", "0 to 100"),

@@ -85,7 +85,16 @@ fn hash(seed: u64, bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Scene, assert_shares};
+    use super::super::{POLICIES, Policy};
     use super::*;
+    use proptest::prelude::*;
+    use std::net::Ipv4Addr;
+
+    /// The policies that go by the client.
+    fn policies() -> impl Iterator<Item = &'static Policy> {
+        POLICIES.iter().copied().filter(|policy| policy.by_client)
+    }
 
     fn client(ip: &str, ipv6_prefix: u32) -> u64 {
         client_key(ip.parse().expect("an address"), ipv6_prefix)
@@ -128,5 +137,56 @@ mod tests {
         assert_eq!(client("::ffff:192.0.2.1", 64), plain);
         assert_ne!(client("::192.0.2.1", 128), plain);
         assert_ne!(client("192.0.2.2", 1), plain);
+    }
+
+    /// Addresses in a row are as good as any: each backend has its share of a hundred thousand clients,
+    /// IPv4 or IPv6, one host or one network after the other.
+    #[test]
+    fn neighbours_are_spread_like_any_others() {
+        let weights = [1, 2, 1, 4, 1];
+        let v4 = |n: u32| client_key(Ipv4Addr::from_bits(0x0a00_0000 + n).into(), 128);
+        let host = |n: u32| Ipv6Addr::from_bits((0x2001_0db8 << 96) + u128::from(n));
+        let network = |n: u32| Ipv6Addr::from_bits((0x2001_0db8 << 96) + (u128::from(n) << 64));
+        let v6 = |n| client_key(host(n).into(), 128);
+        let by_network = |n| client_key(network(n).into(), 64);
+        for policy in policies() {
+            let scene = Scene::new(&weights).for_policy(policy);
+            for key in [&v4 as &dyn Fn(u32) -> u64, &v6, &by_network] {
+                let mut shares = [0; 5];
+                let picks = (0..100_000).filter_map(|n| scene.pick(policy, 0, key(n)));
+                picks.for_each(|pick| shares[pick.backend] += 1);
+                assert_shares(&shares, &weights, 0.005);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(crate::policy::proptest_config())]
+
+        /// Whoever goes down takes its own clients along and nobody else, whatever the weights and
+        /// whoever is down already; so whoever comes up draws nobody but them.
+        #[test]
+        fn who_goes_down_moves_nobody_else(
+            backends in prop::collection::vec((0_u32..9, any::<bool>()), 1..9),
+            leaving in any::<prop::sample::Index>(),
+            seed in any::<u64>(),
+        ) {
+            let weights: Vec<u32> = backends.iter().map(|(weight, _)| *weight).collect();
+            let mut down: Vec<usize> = (0..weights.len()).filter(|n| backends[*n].1).collect();
+            let leaving = leaving.index(weights.len());
+            for policy in policies() {
+                let all = Scene::new(&weights).for_policy(policy);
+                let before = all.down(&down);
+                down.push(leaving);
+                let after = all.down(&down);
+                down.pop();
+                for client in (0..50).map(|n| nth(seed, n)) {
+                    let home = before.pick(policy, 0, client);
+                    if home.is_none_or(|home| home.backend != leaving) {
+                        prop_assert_eq!(home, after.pick(policy, 0, client));
+                    }
+                }
+            }
+        }
     }
 }
