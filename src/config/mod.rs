@@ -10,15 +10,18 @@
 mod address;
 mod admin;
 mod admission;
+mod agent;
 mod aliases;
 mod arguments;
 mod ask;
+mod bytes;
 mod check;
 pub mod cli;
 pub mod defaults;
 pub mod diff;
 mod error;
 mod file;
+mod health_check;
 mod pools;
 mod print;
 mod proxy_protocol;
@@ -33,8 +36,10 @@ mod tests;
 
 pub use admin::{Admin, AdminAddress, AdminBind, AdminOption};
 pub use admission::Admission;
+pub use agent::Agent;
 pub use ask::{Ask, What};
 pub use error::{ConfigError, Place, is_hidden, visible};
+pub use health_check::{HealthCheck, HttpMethod, HttpProbe, Probe, ProbeHeader};
 pub use proxy_protocol::AcceptProxy;
 
 use std::net::SocketAddr;
@@ -109,6 +114,8 @@ pub struct Pool {
     pub send_proxy_protocol: Option<Version>,
     /// How backends are probed; `None` is `off`, and every backend counts as up.
     pub health_check: Option<HealthCheck>,
+    /// How the agents beside its backends are asked; `None` is `off`.
+    pub agent: Option<Agent>,
     /// The servers; at least one.
     pub backends: Vec<Backend>,
 }
@@ -151,30 +158,6 @@ pub enum WhenDown {
     Close,
     /// A backend that is down: health may be wrong.
     FailOpen,
-}
-
-/// How the backends of a pool are probed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HealthCheck {
-    /// What one probe does.
-    pub probe: Probe,
-    /// From the start of one probe to the start of the next.
-    pub interval: Duration,
-    /// A probe that takes longer has failed.
-    pub timeout: Duration,
-    /// Good probes in a row that bring a backend up.
-    pub rise: u32,
-    /// Bad probes in a row that take it down.
-    pub fall: u32,
-    /// Share of the interval, 0.0 to 0.5, by which each probe is moved at random, either way.
-    pub jitter: f64,
-}
-
-/// What one probe does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
-    /// A TCP connection is made and quietly closed.
-    Tcp,
 }
 
 /// How long each phase of a session may last; `None` is `off`.

@@ -30,8 +30,6 @@ const LATER_KEYS: &[LaterKey] = &[
     later("pool", "slow_start", "off"),
     later("pool", "outlier_detection", "off"),
     later("pool", "hedge_after", "off"),
-    later("health_check", "fast_interval", "off"),
-    later("health_check", "down_interval", "off"),
     later("backend", "max_connections", "off"),
     later("backend", "max_queue", "off"),
     later("backend", "resolve_interval", "off"),
@@ -43,7 +41,6 @@ const LATER_KEYS: &[LaterKey] = &[
 const LATER_VALUES: &[(&str, &[&str])] = &[
     ("balance", &["source_hash", "maglev"]),
     ("when_down", &["refuse", "hold"]),
-    ("type", &["http", "send_expect"]),
 ];
 
 /// The entry of a key that is for later.

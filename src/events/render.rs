@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::{Event, record};
-use crate::limits::Ceiling;
+use crate::limits::{Ceiling, PROBES_AT_ONCE};
 use crate::policy::eligible::Mode;
 
 impl Event {
@@ -30,6 +30,12 @@ impl Event {
             ),
             Event::AdminTokenPublic { file } => ("admin_token_public", json!({"file": file})),
             Event::HealthChanged(change) => ("health_changed", change.fields()),
+            Event::ProbesLate { late } => (
+                "probes_late",
+                json!({"late_seconds": late.as_secs_f64(), "at_once": PROBES_AT_ONCE}),
+            ),
+            Event::AgentSays { saying, .. } => ("agent_says", saying.fields()),
+            Event::AgentSilent(saying) => ("agent_silent", saying.fields()),
             Event::PoolMode { pool, old, new } => (
                 "pool_mode",
                 json!({"pool": &**pool, "old": old.word(), "new": new.word()}),
@@ -152,6 +158,14 @@ impl fmt::Display for Event {
                 "every user of this machine can read the admin token in {file}; try: chmod o-r {file}"
             ),
             Event::HealthChanged(change) => write!(f, "{change}"),
+            Event::ProbesLate { late } => write!(
+                f,
+                "health checks can't keep up: a probe began {:.1}s late, with {PROBES_AT_ONCE} at once; raise \
+                 interval, or lower timeout: a server that does not answer costs all of it",
+                late.as_secs_f64()
+            ),
+            Event::AgentSays { saying, .. } => saying.news(f),
+            Event::AgentSilent(saying) => saying.silence(f),
             Event::PoolMode { pool, new, .. } => match new {
                 Mode::Normal => write!(f, "pool {pool} is served by its primaries again"),
                 Mode::Panic => write!(

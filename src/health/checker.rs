@@ -4,7 +4,7 @@
 //! order that changes what is probed, the end of the program. It is the only writer of every backend's
 //! condition.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::io;
 use std::ops::ControlFlow;
@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, never, select};
 
 use super::agenda::Agenda;
+use super::findings;
+use super::lateness::Lateness;
 use super::probe::{self, Outcome};
 use super::target::{All, Order};
-use crate::events::{Event, HealthChange};
+use crate::events::Event;
 use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
-use crate::policy::health::{Health, Transition};
-use crate::policy::{schedule, splitmix};
-use crate::pool::Condition;
+use crate::policy::intent::Intent;
+use crate::policy::splitmix;
 use crate::stats::Stats;
 use crate::threads::{self, Threads};
 
@@ -96,6 +97,7 @@ pub struct Checker {
     rounds: Vec<Round>,
     /// A shortage was logged and has not ended yet.
     short: bool,
+    lateness: Lateness,
     /// A pair of sockets that carries nothing: probes watch one end, and when the checker ends and
     /// closes the other, they see it hang up and end too.
     asker: (Arc<UnixStream>, UnixStream),
@@ -130,6 +132,7 @@ impl Checker {
             news,
             rounds: Vec::new(),
             short: false,
+            lateness: Lateness::default(),
             asker: (Arc::new(watched), kept),
         })
     }
@@ -169,8 +172,15 @@ impl Checker {
                 pools,
                 targets,
                 unprobed,
+                unadvised,
             }) => {
                 self.agenda.replace(targets, now);
+                for backend in unadvised {
+                    if backend.agent_report().is_some() {
+                        backend.set_agent_report(None);
+                        backend.change_intent(Intent::unadvised);
+                    }
+                }
                 for (backend, condition) in unprobed {
                     if backend.health() != condition.health {
                         backend.set_condition(condition);
@@ -203,7 +213,7 @@ impl Checker {
                 return Some(self.epoch + due);
             }
             match self.start(number) {
-                Ok(()) => self.in_flight += 1,
+                Ok(has_started) => self.in_flight += u64::from(has_started),
                 Err(error) => {
                     self.report_shortage(Event::ThreadRefused {
                         by: WHO.into(),
@@ -216,12 +226,27 @@ impl Checker {
         None
     }
 
-    fn start(&mut self, number: u64) -> io::Result<()> {
+    /// Starts the probe of a target, unless it is not to be probed now; says whether it has.
+    fn start(&mut self, number: u64) -> io::Result<bool> {
+        let now = self.epoch.elapsed();
         let Some(target) = self.agenda.get_mut(number) else {
-            return Ok(());
+            return Ok(false);
         };
+        if target.is_resting() {
+            let later = now + target.interval();
+            self.agenda.plan(number, later);
+            return Ok(false);
+        }
         let seat = self.threads.reserve()?;
         target.in_flight = true;
+        // All first probes are due at once, which nobody can keep up with, and need not.
+        if target.probed_before {
+            let late = now.saturating_sub(target.next);
+            self.stats.probe_delay.observe(late);
+            if let Some(worst) = self.lateness.observe(now, late, target.interval()) {
+                self.log.send(Event::ProbesLate { late: worst });
+            }
+        }
         let name = threads::name_of("probe ", &target.backend.name);
         let task = target.task();
         let mut reporter = Reporter {
@@ -235,48 +260,62 @@ impl Checker {
             let report = |outcome| reporter.found(outcome);
             probe::run(&task, asker.as_fd(), report);
         });
-        Ok(())
+        Ok(true)
     }
 
     /// Takes in some news and all that is there already, then publishes once per pool: when
     /// thousands of backends change at the same moment, the rotation is built a few times, not
     /// thousands of times.
     fn take_news(&mut self, first: News) {
-        let mut changed: Vec<(u64, Transition, String)> = Vec::new();
+        let mut changed: Vec<(u64, Vec<Event>)> = Vec::new();
         let mut next = Some(first);
         while let Some(news) = next {
             match news {
-                News::Found(number, outcome) => changed.extend(self.observe(number, outcome)),
+                News::Found(number, outcome) => {
+                    changed.extend(self.observe(number, outcome).map(|change| (number, change)));
+                }
                 News::Ended => self.in_flight -= 1,
             }
             next = self.news.try_recv().ok();
         }
-        let mut published = HashSet::new();
-        for pool in changed
+        let mut published = HashMap::new();
+        let targets = changed
             .iter()
-            .filter_map(|(number, ..)| Some(&self.agenda.get(*number)?.pool))
-        {
-            if published.insert(Arc::as_ptr(pool)) {
+            .filter_map(|(number, _)| self.agenda.get(*number));
+        for pool in targets.map(|target| &target.pool) {
+            published.entry(Arc::as_ptr(pool)).or_insert_with(|| {
                 super::publish(pool, &self.log);
-            }
+                // Counted once, too: the sum over a large pool for each of its backends takes seconds.
+                pool.up_count()
+            });
         }
-        for (number, transition, reason) in changed {
-            self.report(number, transition, reason);
+        for (number, events) in changed {
+            let pool = self
+                .agenda
+                .get(number)
+                .map(|target| Arc::as_ptr(&target.pool));
+            let up_now = pool.and_then(|pool| published.get(&pool));
+            for mut event in events {
+                if let (Event::HealthChanged(change), Some(up_now)) = (&mut event, up_now) {
+                    change.up_count = *up_now;
+                }
+                self.log.send(event);
+            }
         }
         self.end_rounds();
     }
 
-    /// Writes what one result means for its backend, and plans the next probe.
-    fn observe(&mut self, number: u64, outcome: Outcome) -> Option<(u64, Transition, String)> {
+    /// Writes what one result means for its backend, and plans the next probe. `None`: nothing is
+    /// otherwise now; else, the pool is to be published and these are to be logged.
+    fn observe(&mut self, number: u64, outcome: Outcome) -> Option<Vec<Event>> {
         let now = self.epoch.elapsed();
         // None: a reload has removed it meanwhile.
         let target = self.agenda.get_mut(number)?;
         target.in_flight = false;
-        let is_up = target.machine.health() == Health::Up;
-        let (good, reason) = match outcome {
-            Outcome::Good => (true, "connected".to_owned()),
-            Outcome::Bad(reason) => (false, reason),
-            Outcome::NoLocalPort(reason) if !is_up => (false, reason),
+        let answer = match outcome {
+            Outcome::Good(reason) => Ok(reason),
+            Outcome::Bad(reason) => Err(reason),
+            Outcome::NoLocalPort(reason) if !target.is_up() => Err(reason),
             Outcome::NotAsked(error) | Outcome::NoLocalPort(error) => {
                 self.agenda.plan(number, now + RETRY_PAUSE);
                 self.report_shortage(Event::SocketRefused {
@@ -290,49 +329,17 @@ impl Checker {
                 return None;
             }
         };
-        let count = match good {
-            true => &self.stats.probes_good,
-            false => &self.stats.probes_bad,
-        };
-        count.increment();
         self.short = false;
         for round in &mut self.rounds {
             round.missing.remove(&number);
         }
         self.drawn += 1;
         let random = splitmix::nth(self.seed, self.drawn);
-        let check = &target.check;
-        target.due = if target.probed_before {
-            schedule::next_probe(target.due, now, check.interval, check.jitter, random)
-        } else {
-            schedule::second_probe(target.due, check.interval, random).max(now)
-        };
-        target.probed_before = true;
-        let (due, transition) = (target.due, target.machine.observe(good));
-        if let Some(transition) = transition {
-            let condition = Condition::new(transition.to, &reason);
-            target.backend.set_condition(condition);
-        }
+        let events = findings::take(target, answer, &self.stats);
+        target.set_next_due(now, random);
+        let due = target.due;
         self.agenda.plan(number, due);
-        Some((number, transition?, reason))
-    }
-
-    fn report(&self, number: u64, transition: Transition, reason: String) {
-        let Some(target) = self.agenda.get(number) else {
-            return;
-        };
-        let up = transition.to == Health::Up;
-        self.log.send(Event::HealthChanged(HealthChange {
-            pool: Arc::clone(&target.pool.name),
-            backend: Arc::clone(&target.backend.name),
-            address: target.backend.address,
-            up,
-            first: up && transition.from == Health::Starting,
-            reason,
-            streak: transition.streak,
-            up_count: target.pool.up_count(),
-            total: target.pool.backends.len(),
-        }));
+        events
     }
 
     fn report_shortage(&mut self, shortage: Event) {
@@ -344,53 +351,4 @@ impl Checker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{self, BackendAddress, HealthCheck};
-    use crate::health::Target;
-    use crate::policy::health::AdminState;
-    use crate::pool::{Backend, Pool};
-
-    #[test]
-    fn local_ports_that_ran_out_take_no_backend_down() {
-        let address = ([127, 0, 0, 1], 9).into();
-        let check = HealthCheck {
-            fall: 1,
-            ..HealthCheck::default()
-        };
-        let of_config = config::Pool::new(
-            "web",
-            vec![config::Backend::new(BackendAddress::Ip(address))],
-        );
-        let backend = Arc::new(Backend::new(
-            "a",
-            address,
-            1,
-            AdminState::Ready,
-            Health::Starting,
-        ));
-        let pool = Arc::new(Pool::new(&of_config, vec![Arc::clone(&backend)], 1));
-        let (log, log_thread) = Log::start(&config::Log::default(), io::sink()).unwrap();
-        let mut checker = Checker::new(
-            crossbeam_channel::bounded(0).1,
-            Threads::default(),
-            log,
-            Arc::default(),
-            1,
-        )
-        .unwrap();
-        let number = checker
-            .agenda
-            .add(Target::new(pool, backend, check), Duration::ZERO);
-        let mut health_after = |outcome| {
-            checker.observe(number, outcome);
-            checker.agenda.get(number).unwrap().machine.health()
-        };
-        assert_eq!(health_after(Outcome::Good), Health::Up);
-        let no_port = || Outcome::NoLocalPort("no port left".to_owned());
-        assert_eq!(health_after(no_port()), Health::Up);
-        assert_eq!(health_after(Outcome::Bad(String::new())), Health::Down);
-        assert_eq!(health_after(no_port()), Health::Down);
-        log_thread.finish();
-    }
-}
+mod tests;

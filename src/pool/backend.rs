@@ -17,13 +17,14 @@ pub struct Backend {
     pub name: Arc<str>,
     /// Where it listens.
     pub address: SocketAddr,
-    /// What the administrator wants of it. Written by the thread that makes all changes; read by
-    /// whoever builds a rotation or reports. A lock and not two atomics, because weight and state
-    /// are asked for together.
+    /// What the administrator and its agent want of it. Written by the thread that makes all changes
+    /// and by the health thread; read by whoever builds a rotation or reports. A lock and not atomics,
+    /// because weight and state are asked for together; changed in place, so that neither writer undoes
+    /// what the other has just written.
     intent: RwLock<Intent>,
     /// What is known of its health. Written by the health thread; read by whoever builds a rotation
     /// or reports. A lock and not an atomic, because state and reason belong together.
-    condition: RwLock<Condition>,
+    known: RwLock<Known>,
     /// Sessions that hold it now.
     pub active: Active,
     /// One for each pick of another backend after this one failed.
@@ -59,15 +60,42 @@ impl Counts {
     }
 }
 
+/// What is known of a backend's health, and from whom.
+#[derive(Debug)]
+struct Known {
+    /// What the probes found.
+    probed: Condition,
+    /// What its agent has said; `None`: nothing, or it has no agent.
+    agent: Option<AgentReport>,
+}
+
+/// What the agent of a backend has said.
+#[derive(Debug, Clone)]
+pub struct AgentReport {
+    /// Its last line that meant something.
+    pub line: Arc<str>,
+    /// How it says that the backend does, if it says that it does badly.
+    pub down: Option<Condition>,
+}
+
 /// What is known of a backend's health.
 #[derive(Debug, Clone)]
 pub struct Condition {
     /// Up, down, or not known yet.
     pub health: Health,
-    /// What the probe that decided found.
+    /// What the probe that decided found, or what the agent said.
     pub reason: Arc<str>,
     /// Since when it is so.
     pub since: SystemTime,
+}
+
+impl Known {
+    fn condition(&self) -> &Condition {
+        let agent = self.agent.as_ref();
+        agent
+            .and_then(|report| report.down.as_ref())
+            .unwrap_or(&self.probed)
+    }
 }
 
 impl Condition {
@@ -98,7 +126,10 @@ impl Backend {
                 state,
                 backup: false,
             })),
-            condition: RwLock::new(Condition::new(health, "not probed yet")),
+            known: RwLock::new(Known {
+                probed: Condition::new(health, "not probed yet"),
+                agent: None,
+            }),
             active: Active::default(),
             retry_tickets: Ticket::default(),
             counts: Counts::default(),
@@ -110,25 +141,38 @@ impl Backend {
         *self.intent.read()
     }
 
-    /// Writes what is wanted of it. Called by the thread that makes all changes only.
-    pub fn set_intent(&self, intent: Intent) {
-        *self.intent.write() = intent;
+    /// Changes what is wanted of it; says what it was before, and what it is now.
+    pub fn change_intent(&self, change: impl FnOnce(Intent) -> Intent) -> (Intent, Intent) {
+        let mut intent = self.intent.write();
+        let before = *intent;
+        *intent = change(before);
+        (before, *intent)
     }
 
-    /// What is known of its health now.
+    /// What is known of its health now: what the probes found, unless its agent says that it is down.
     pub fn condition(&self) -> Condition {
-        self.condition.read().clone()
+        self.known.read().condition().clone()
     }
 
     /// Its health now.
     pub fn health(&self) -> Health {
-        self.condition.read().health
+        self.known.read().condition().health
     }
 
-    /// Writes what is known now. Called by the health thread only.
+    /// What its agent has said.
+    pub fn agent_report(&self) -> Option<AgentReport> {
+        self.known.read().agent.clone()
+    }
+
+    /// Writes what the probes found. Called by the health thread only.
     pub fn set_condition(&self, condition: Condition) {
         // The old reason is freed after the lock is released.
-        let _old = std::mem::replace(&mut *self.condition.write(), condition);
+        let _old = std::mem::replace(&mut self.known.write().probed, condition);
+    }
+
+    /// Writes what its agent has said. Called by the health thread only.
+    pub fn set_agent_report(&self, report: Option<AgentReport>) {
+        let _old = std::mem::replace(&mut self.known.write().agent, report);
     }
 
     /// How it stands in its pool.
@@ -137,7 +181,7 @@ impl Backend {
             weight,
             state,
             backup,
-        } = self.intent().current();
+        } = self.intent().effective();
         Standing {
             // Were it up, could it take a session?
             wanted: health::takes_sessions(Health::Up, state, weight).then_some(weight),

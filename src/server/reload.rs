@@ -173,7 +173,7 @@ impl Server {
 
         // From here on nothing fails.
         for (backend, wish) in &draft.wishes {
-            backend.set_intent(backend.intent().reloaded(*wish));
+            backend.change_intent(|intent| intent.reloaded(*wish));
         }
         for pool in &draft.pools {
             health::publish(pool, &self.log);
