@@ -53,6 +53,7 @@ fn listener(open: &OpenListener) -> Value {
         "total": open.listener.accepted.get(),
         "rejected": open.listener.rejections.by_reason().map(|(_, count)| count).sum::<u64>(),
         "limit": limit,
+        "state": if open.listener.refuses.get() == 0 { "open" } else { "refusing" },
     })
 }
 
@@ -65,6 +66,10 @@ fn pool(pool: &Pool, running: &Running) -> Value {
         "name": &*pool.name,
         "balance": pool.config.balance.name,
         "mode": pool.mode().word(),
+        "queue": pool.queue().map(|(queue, room)| json!({
+            "length": queue.len(),
+            "limit": (room < usize::MAX).then_some(room),
+        })),
         "backends": pool.backends.iter().map(|one| backend(one)).collect::<Vec<_>>(),
         "leaving": leaving.map(self::leaving).collect::<Vec<_>>(),
     })
@@ -90,6 +95,7 @@ pub(super) fn backend(backend: &Backend) -> Value {
         "effective_state": effective.state.word(),
         "agent": backend.agent_report().map(|report| agent(&report, intent.advice())),
         "active": backend.active.get(),
+        "max_connections": backend.limit(),
         "total": counts.connected.get(),
         "connect_failures": counts.connect_failures(),
         "connect_ms_mean": connect_ms_mean(&counts.connect_time.read()),

@@ -24,9 +24,10 @@ pub(super) fn render(status: &Value, now: SystemTime) -> String {
     out.push_str(&listeners(status));
     for pool in items(status, "pools") {
         out.push_str(&format!(
-            "\npool {} ({})\n",
+            "\npool {} ({}{})\n",
             field(pool, "name"),
-            field(pool, "balance")
+            field(pool, "balance"),
+            waiting(pool)
         ));
         out.push_str(&backends(pool, now));
         for leaving in items(pool, "leaving") {
@@ -69,6 +70,7 @@ fn listeners(status: &Value) -> String {
         "LIMIT>",
         "TOTAL>",
         "REJECTED>",
+        "STATE",
     ]);
     for listener in items(status, "listeners") {
         let binds = items(listener, "bind").iter();
@@ -84,6 +86,7 @@ fn listeners(status: &Value) -> String {
             field(listener, "limit"),
             field(listener, "total"),
             field(listener, "rejected"),
+            field(listener, "state"),
         ]);
     }
     table.render()
@@ -102,7 +105,7 @@ fn backends(pool: &Value, now: SystemTime) -> String {
             ago(backend, "changed_at", now),
             changed(backend, "admin_state", "configured_state"),
             changed(backend, "weight", "configured_weight"),
-            field(backend, "active"),
+            active(backend),
             field(backend, "total"),
             field(backend, "connect_failures"),
             byte_count(backend, "bytes_in"),
@@ -111,6 +114,24 @@ fn backends(pool: &Value, now: SystemTime) -> String {
         ]);
     }
     table.render()
+}
+
+/// The sessions of a backend, and how many it may have if there is a limit.
+fn active(backend: &Value) -> String {
+    let active = field(backend, "active");
+    match backend.get("max_connections").and_then(Value::as_u64) {
+        None => active,
+        Some(limit) => format!("{active}/{limit}"),
+    }
+}
+
+/// How many wait for a backend, if some do.
+fn waiting(pool: &Value) -> String {
+    let queue = pool.get("queue").unwrap_or(&Value::Null);
+    match queue.get("length").and_then(Value::as_u64) {
+        None | Some(0) => String::new(),
+        Some(length) => format!(", {length} in the queue"),
+    }
 }
 
 /// A value, and in brackets what the config says where that is something else.
@@ -154,7 +175,7 @@ pub(super) mod tests {
                        "last_reload_successful": false, "last_reload_error": "unknown key"},
             "connections": {"active": 4, "limit": 8000}, "threads": 17,
             "listeners": [{"name": "web", "bind": [":80", "[::1]:81"], "pool": "web", "active": 4,
-                           "total": 200, "rejected": 0, "limit": null}],
+                           "total": 200, "rejected": 0, "limit": null, "state": "open"}],
             "pools": [{"name": "web", "balance": "round_robin",
                        "backends": [backend("a", "up", 3, "ready"), backend("b", "down", 1, "drain")],
                        "leaving": [{"name": "old", "address": "10.0.0.9:80", "active": 1, "until": null}]}]
@@ -170,8 +191,8 @@ evener 0.1.0, pid 4711, running for 3m12s
 config evener.yaml, generation 2, loaded 50s ago
 the last reload failed: unknown key
 
-LISTENER  BIND           POOL  ACTIVE  LIMIT  TOTAL  REJECTED
-web       :80, [::1]:81  web        4      -    200         0
+LISTENER  BIND           POOL  ACTIVE  LIMIT  TOTAL  REJECTED  STATE
+web       :80, [::1]:81  web        4      -    200         0  open
 
 pool web (round_robin)
 BACKEND  ADDRESS        HEALTH      SINCE  STATE          WEIGHT  ACTIVE  TOTAL  FAILED       IN      OUT  REASON

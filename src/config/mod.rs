@@ -22,6 +22,7 @@ pub mod diff;
 mod error;
 mod file;
 mod health_check;
+mod http_probe;
 mod pools;
 mod print;
 mod proxy_protocol;
@@ -39,7 +40,8 @@ pub use admission::Admission;
 pub use agent::Agent;
 pub use ask::{Ask, What};
 pub use error::{ConfigError, Place, is_hidden, visible};
-pub use health_check::{HealthCheck, HttpMethod, HttpProbe, Probe, ProbeHeader};
+pub use health_check::{HealthCheck, Probe, ProbeHeader};
+pub use http_probe::{HttpMethod, HttpProbe};
 pub use proxy_protocol::AcceptProxy;
 
 use std::net::SocketAddr;
@@ -133,6 +135,10 @@ pub struct Backend {
     pub state: crate::policy::health::AdminState,
     /// It only stands in while no other backend of the pool is up.
     pub backup: bool,
+    /// Sessions that it may have at once; `None` is no limit of its own.
+    pub max_connections: Option<u32>,
+    /// How many more may wait for the pool on its account; `None` is any number.
+    pub max_queue: Option<u32>,
 }
 
 /// The address of a backend as it was written.
@@ -156,6 +162,10 @@ pub enum WhenDown {
     Reset,
     /// An orderly close.
     Close,
+    /// A refusal by the kernel: nobody listens at the address then.
+    Refuse,
+    /// A wait for one that can, up to `timeouts.queue`; a reset after that.
+    Hold,
     /// A backend that is down: health may be wrong.
     FailOpen,
 }
@@ -169,6 +179,8 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// No byte in either direction once one side has ended.
     pub half_close: Option<Duration>,
+    /// The wait for a backend that has room, or that is up with `when_down: hold`.
+    pub queue: Option<Duration>,
 }
 
 /// How the process ends.
@@ -243,16 +255,32 @@ pub enum Scheduler {
     Inherit,
 }
 
+impl Pool {
+    /// May a session have to wait for a backend here?
+    pub fn has_queue(&self) -> bool {
+        let is_limited = |backend: &Backend| backend.max_connections.is_some();
+        self.when_down == WhenDown::Hold || self.backends.iter().any(is_limited)
+    }
+}
+
 // The words of the config for the closed sets above: what the reader takes and the printer writes.
 
 impl WhenDown {
-    const ALL: [WhenDown; 3] = [WhenDown::Reset, WhenDown::Close, WhenDown::FailOpen];
+    const ALL: [WhenDown; 5] = [
+        WhenDown::Reset,
+        WhenDown::Close,
+        WhenDown::Refuse,
+        WhenDown::Hold,
+        WhenDown::FailOpen,
+    ];
 
     /// The word for it in configs and logs.
     pub fn word(self) -> &'static str {
         match self {
             WhenDown::Reset => "reset",
             WhenDown::Close => "close",
+            WhenDown::Refuse => "refuse",
+            WhenDown::Hold => "hold",
             WhenDown::FailOpen => "fail_open",
         }
     }

@@ -3,7 +3,7 @@
 use super::address;
 use super::check::Part;
 use super::reader::{Map, Reading, text};
-use super::value::{boolean, name, number, policy, share, word};
+use super::value::{boolean, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
 use super::{Agent, Backend, HealthCheck, Pool, WhenDown, defaults};
 use crate::policy::health::AdminState;
@@ -108,6 +108,12 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
         word("state", text, &states)
     });
     let backup = map.read(reading, "backup", false, boolean);
+    let connections = |text: &str| number(text, &defaults::CONNECTIONS_RANGE);
+    let connections = |text: &str| or_off(text, connections);
+    let max_connections = map.read(reading, "max_connections", None, connections);
+    let waiting = |text: &str| number(text, &defaults::QUEUE_RANGE);
+    let waiting = |text: &str| or_off(text, waiting);
+    let max_queue = map.read(reading, "max_queue", None, waiting);
     let address_spot = map.spot("address");
     let name_spot = if map.has("name") {
         map.spot("name")
@@ -127,6 +133,8 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
         weight,
         state,
         backup,
+        max_connections,
+        max_queue,
         ..unnamed
     })
 }

@@ -30,18 +30,12 @@ const LATER_KEYS: &[LaterKey] = &[
     later("pool", "slow_start", "off"),
     later("pool", "outlier_detection", "off"),
     later("pool", "hedge_after", "off"),
-    later("backend", "max_connections", "off"),
-    later("backend", "max_queue", "off"),
     later("backend", "resolve_interval", "off"),
-    later("timeouts", "queue", "off"),
     later("timeouts", "max_lifetime", "off"),
 ];
 
 /// Values of a key that later versions know.
-const LATER_VALUES: &[(&str, &[&str])] = &[
-    ("balance", &["source_hash", "maglev"]),
-    ("when_down", &["refuse", "hold"]),
-];
+const LATER_VALUES: &[(&str, &[&str])] = &[("balance", &["source_hash", "maglev"])];
 
 /// The entry of a key that is for later.
 pub(super) fn later_key(section: &str, key: &str) -> Option<&'static LaterKey> {

@@ -40,6 +40,16 @@ impl Event {
                 "pool_mode",
                 json!({"pool": &**pool, "old": old.word(), "new": new.word()}),
             ),
+            Event::Door {
+                listener,
+                pool,
+                address,
+                refuses,
+            } => (
+                "listener_door",
+                json!({"listener": &**listener, "pool": &**pool, "address": address,
+                       "refuses": refuses}),
+            ),
             Event::SessionStarted {
                 id,
                 listener,
@@ -179,6 +189,18 @@ impl fmt::Display for Event {
                     "pool {pool}: nobody is up, and all serve all the same (when_down: fail_open)"
                 ),
                 Mode::Down => write!(f, "pool {pool}: nobody can serve"),
+            },
+            Event::Door {
+                listener,
+                pool,
+                address,
+                refuses,
+            } => match refuses {
+                true => write!(
+                    f,
+                    "listener {listener} refuses clients at {address}: pool {pool} has no backend"
+                ),
+                false => write!(f, "listener {listener} is open again at {address}"),
             },
             Event::SessionStarted {
                 id,
@@ -360,29 +382,4 @@ fn draining(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shortage_names_what_is_short_and_what_raises_it() {
-        let (by, error) = ("the health check".into(), "refused".to_owned());
-        let of_threads = Event::ThreadRefused { by, error };
-        assert!(of_threads.to_string().contains("TasksMax="));
-        let (by, error) = ("the health check".into(), "refused".to_owned());
-        let of_sockets = Event::SocketRefused { by, error };
-        assert!(of_sockets.to_string().contains("LimitNOFILE="));
-    }
-
-    #[test]
-    fn the_end_of_a_drain_does_not_depend_on_when_the_line_is_written() {
-        let event = Event::Draining {
-            sessions: 2,
-            since: SystemTime::UNIX_EPOCH,
-            timeout: Some(Duration::from_secs(25)),
-        };
-        assert_eq!(
-            event.to_string(),
-            "draining 2 connections, until 1970-01-01T00:00:25Z"
-        );
-    }
-}
+mod tests;

@@ -25,6 +25,7 @@ use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
 use crate::policy::intent::Intent;
 use crate::policy::splitmix;
+use crate::pool::Pool;
 use crate::stats::Stats;
 use crate::threads::{self, Threads};
 
@@ -86,6 +87,8 @@ pub struct Checker {
     log: Log,
     stats: Arc<Stats>,
     epoch: Instant,
+    /// Takes a message when a pool is served otherwise than before.
+    mode_changed: Sender<()>,
     seed: u64,
     /// How many random numbers were used.
     drawn: u64,
@@ -104,7 +107,8 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// A checker that is told by `orders` what to probe.
+    /// A checker that is told by `orders` what to probe, and tells by `mode_changed` that a pool is served
+    /// otherwise than before.
     ///
     /// # Errors
     ///
@@ -114,6 +118,7 @@ impl Checker {
         threads: Threads,
         log: Log,
         stats: Arc<Stats>,
+        mode_changed: Sender<()>,
         seed: u64,
     ) -> io::Result<Checker> {
         let (watched, kept) = UnixStream::pair()?;
@@ -125,6 +130,7 @@ impl Checker {
             log,
             stats,
             epoch: Instant::now(),
+            mode_changed,
             seed,
             drawn: 0,
             in_flight: 0,
@@ -188,7 +194,7 @@ impl Checker {
                 }
                 // Whoever has ordered this has published these pools before the last result came in.
                 for pool in pools {
-                    super::publish(&pool, &self.log);
+                    self.publish(&pool);
                 }
                 for round in &mut self.rounds {
                     let is_there = |number: &u64| self.agenda.get(*number).is_some();
@@ -284,7 +290,7 @@ impl Checker {
             .filter_map(|(number, _)| self.agenda.get(*number));
         for pool in targets.map(|target| &target.pool) {
             published.entry(Arc::as_ptr(pool)).or_insert_with(|| {
-                super::publish(pool, &self.log);
+                self.publish(pool);
                 // Counted once, too: the sum over a large pool for each of its backends takes seconds.
                 pool.up_count()
             });
@@ -340,6 +346,13 @@ impl Checker {
         let due = target.due;
         self.agenda.plan(number, due);
         events
+    }
+
+    fn publish(&self, pool: &Pool) {
+        if super::publish(pool, &self.log) {
+            // A message that waits already says it, too; a server that is gone needs none.
+            let _ = self.mode_changed.try_send(());
+        }
     }
 
     fn report_shortage(&mut self, shortage: Event) {

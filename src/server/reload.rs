@@ -172,10 +172,11 @@ impl Server {
         }
 
         // From here on nothing fails.
-        for (backend, wish) in &draft.wishes {
-            backend.change_intent(|intent| intent.reloaded(*wish));
+        for wanted in &draft.wishes {
+            wanted.put_in_force();
         }
         for pool in &draft.pools {
+            pool.take_over();
             health::publish(pool, &self.log);
         }
         self.settle_admin(admin);
@@ -212,6 +213,7 @@ impl Server {
             self.log.send(Event::Listening { address });
         }
         self.control.running.store(now_running);
+        self.open_and_refuse();
         Ok(())
     }
 

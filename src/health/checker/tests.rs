@@ -31,6 +31,7 @@ fn local_ports_that_ran_out_take_no_backend_down() {
         Threads::default(),
         log,
         Arc::default(),
+        crossbeam_channel::bounded(1).0,
         1,
     )
     .unwrap();
