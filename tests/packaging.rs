@@ -149,6 +149,11 @@ fn the_manual_of_the_config_has_every_key() {
         .collect();
     for (config, section) in [
         ("pools: [{ health_check: { nonsense: 1 } }]", "health_check"),
+        (
+            "pools: [{ health_check: { type: http, nonsense: 1 } }]",
+            "health_check",
+        ),
+        ("pools: [{ agent: { nonsense: 1 } }]", "agent"),
         ("pools: [{ backends: [{ nonsense: 1 }] }]", "backends"),
     ] {
         sections.push((config.into(), section.into()));

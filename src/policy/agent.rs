@@ -45,12 +45,17 @@ pub fn line(received: &[u8], has_ended: bool) -> Verdict {
         None => return Verdict::NeedMore,
     };
     match std::str::from_utf8(line) {
-        Ok(line) if line.chars().any(|char| char.is_control() && char != '\t') => {
+        Ok(line) if line.chars().any(is_hidden) => {
             Verdict::Bad(format!("its line is `{}`", line.escape_debug()))
         }
         Ok(line) => Verdict::Good(line.trim().to_owned()),
         Err(_) => Verdict::Bad("its line is not UTF-8".to_owned()),
     }
+}
+
+/// Would it do something else to a terminal than show itself?
+fn is_hidden(char: char) -> bool {
+    !matches!(char, '\t' | '"' | '\'' | '\\') && char.escape_debug().len() > 1
 }
 
 /// Reads a line.
@@ -181,6 +186,14 @@ mod tests {
         assert_eq!(line(b"\nup\n", false), good(""));
         assert_eq!(line(b"", true), good(""));
         assert!(matches!(line(b"up\x1b[2J\n", false), Verdict::Bad(_)));
+        assert!(matches!(
+            line("up #\u{202e}".as_bytes(), true),
+            Verdict::Bad(_)
+        ));
+        assert_eq!(
+            line("\tfail #\"ä\\'\n".as_bytes(), true),
+            good("fail #\"ä\\'")
+        );
         assert!(matches!(line(b"\xff\n", false), Verdict::Bad(_)));
         let long = [b' '; LINE_BYTES_MAX + 1];
         assert_eq!(line(&long[..LINE_BYTES_MAX - 1], false), Verdict::NeedMore);
