@@ -101,6 +101,8 @@ pub struct Checker {
     /// A shortage was logged and has not ended yet.
     short: bool,
     lateness: Lateness,
+    /// Probes that are due wait for others to end: as many as allowed are in flight.
+    is_full: bool,
     /// A pair of sockets that carries nothing: probes watch one end, and when the checker ends and
     /// closes the other, they see it hang up and end too.
     asker: (Arc<UnixStream>, UnixStream),
@@ -139,6 +141,7 @@ impl Checker {
             rounds: Vec::new(),
             short: false,
             lateness: Lateness::default(),
+            is_full: false,
             asker: (Arc::new(watched), kept),
         })
     }
@@ -216,6 +219,7 @@ impl Checker {
         while self.in_flight < PROBES_AT_ONCE {
             let (due, number) = self.agenda.next()?;
             if due > now {
+                self.is_full = false;
                 return Some(self.epoch + due);
             }
             match self.start(number) {
@@ -229,6 +233,7 @@ impl Checker {
                 }
             }
         }
+        self.is_full = true;
         None
     }
 
@@ -249,8 +254,11 @@ impl Checker {
         if target.probed_before {
             let late = now.saturating_sub(target.next);
             self.stats.probe_delay.observe(late);
-            if let Some(worst) = self.lateness.observe(now, late, target.interval()) {
-                self.log.send(Event::ProbesLate { late: worst });
+            // A machine that was busy for a moment is late as well, and no other interval helps.
+            if self.is_full
+                && let Some(late) = self.lateness.observe(now, late, target.interval())
+            {
+                self.log.send(Event::ProbesLate { late });
             }
         }
         let name = threads::name_of("probe ", &target.backend.name);
