@@ -110,7 +110,8 @@ impl HealthCheck {
             }
         }
         let mut map = Map::new(node, "health_check", reading);
-        let kind = map.read(reading, "type", "tcp", |text| {
+        let unwritten = if map.has("type") { UNREADABLE } else { "tcp" };
+        let kind = map.read(reading, "type", unwritten, |text| {
             word("type", text, &TYPES.map(|word| (word, word)))
         });
         let streak = |text: &str| number(text, &defaults::STREAK_RANGE);
@@ -201,6 +202,9 @@ impl HealthCheck {
 
 const TYPES: [&str; 4] = ["tcp", "http", "send_expect", "off"];
 
+/// Stands for a type that is none, which has been told.
+const UNREADABLE: &str = "";
+
 /// The keys that go with one type only.
 const KEYS_OF_TYPE: [(&str, &[&str]); 2] = [
     ("http", &["method", "path", "host", "expect_status"]),
@@ -210,7 +214,8 @@ const KEYS_OF_TYPE: [(&str, &[&str]); 2] = [
 fn read_probe(kind: &str, map: &mut Map<'_>, reading: &mut Reading) -> Probe {
     for (of, keys) in KEYS_OF_TYPE {
         for key in keys.iter().filter(|_| of != kind) {
-            if map.take(key).is_some() {
+            // Who switches a check off for a while may leave its keys where they are.
+            if map.take(key).is_some() && !["off", UNREADABLE].contains(&kind) {
                 let what = format!("{key} is for `type: {of}`, and this is `type: {kind}`");
                 let help = format!("remove it, or write `type: {of}`");
                 reading

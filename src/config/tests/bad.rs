@@ -155,6 +155,7 @@ fn pools() {
             ("health_check: { jitter: @60% }", "jitter `60%` is out of range", "0% to 50%"),
             ("health_check: { jitter: @0.1 }", "jitter `0.1` is not a share", "0% to 50%"),
             ("health_check: { type: @htpp }", "type `htpp` is not known", "did you mean `http`? known: tcp, http, send_expect, off"),
+            ("health_check: { type: @htttp, path: /x, expect: y }", "type `htttp` is not known", "did you mean `http`?"),
             ("health_check: { type: @httpchk }", "type `httpchk` is not known", "evener calls it `http`"),
             ("health_check: { type: @http_health_check }", "type `http_health_check` is not known", "evener calls it `http`"),
             ("health_check: { type: @tcp-check }", "type `tcp-check` is not known", "evener calls it `send_expect`"),

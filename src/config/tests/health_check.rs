@@ -80,7 +80,7 @@ fn bytes_in_every_kind_of_quotes() {
 
 #[test]
 fn off_is_off_and_an_agent_goes_without_probes() {
-    let config = self::config("health_check: { type: off }, agent: { port: 8099 }");
+    let config = self::config("health_check: { type: off, path: /x }, agent: { port: 8099 }");
     assert_eq!(config.pools[0].health_check, None);
     assert_eq!(config.pools[0].agent.as_ref().unwrap().port, 8099);
     assert_eq!(self::config("agent: off").pools[0].agent, None);
