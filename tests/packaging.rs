@@ -154,6 +154,10 @@ fn the_manual_of_the_config_has_every_key() {
             "health_check",
         ),
         ("pools: [{ agent: { nonsense: 1 } }]", "agent"),
+        (
+            "pools: [{ outlier_detection: { nonsense: 1 } }]",
+            "outlier_detection",
+        ),
         ("pools: [{ backends: [{ nonsense: 1 }] }]", "backends"),
     ] {
         sections.push((config.into(), section.into()));

@@ -1,11 +1,11 @@
 //! The `pools` section of a config file.
 
-use super::address;
 use super::check::Part;
 use super::reader::{Map, Reading, text};
 use super::value::{boolean, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
 use super::{Agent, Backend, HealthCheck, Pool, WhenDown, defaults};
+use super::{address, outlier};
 use crate::policy::health::AdminState;
 use crate::policy::proxy_protocol::Version;
 
@@ -42,6 +42,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
     });
     let health_check = HealthCheck::read(map.take("health_check"), reading);
     let agent = Agent::read(map.take("agent"), reading);
+    let outlier_detection = outlier::read(map.take("outlier_detection"), reading);
     let backend_nodes = map.list(reading, "backends");
     if backend_nodes.is_none() {
         let help = "for example `backends: [\"127.0.0.1:8000\", \"127.0.0.1:8001\"]`";
@@ -62,6 +63,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         send_proxy_protocol,
         health_check,
         agent,
+        outlier_detection,
         backends,
     }
 }

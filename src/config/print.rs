@@ -1,6 +1,7 @@
 //! A [`Config`] as YAML that loads again to an equal one: `--print-config`. Every key is written,
 //! defaults included, so that the text says all there is to say.
 
+use super::outlier;
 use super::value::share_text;
 use super::{Admin, Agent, Backend, Config, Listener, Pool};
 use crate::policy::proxy_protocol::Version;
@@ -131,6 +132,7 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
         Some(check) => check.write(out)?,
     }
     Agent::write(pool.agent.as_ref(), out)?;
+    outlier::write(out, pool.outlier_detection.as_ref())?;
     writeln!(out, "    backends:")?;
     for backend in &pool.backends {
         write_backend(out, backend)?;

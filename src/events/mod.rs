@@ -4,6 +4,7 @@
 //! come in as `Arc<str>`: an event costs reference counts, not copies, on the thread that sends it.
 
 mod agent;
+mod ejection;
 mod health_change;
 mod measured;
 mod progress;
@@ -14,6 +15,7 @@ mod render;
 mod tcplog;
 
 pub use agent::AgentSaying;
+pub use ejection::Ejection;
 pub use health_change::HealthChange;
 pub use measured::{Load, Measured, Path};
 pub use progress::SessionProgress;
@@ -80,6 +82,8 @@ pub enum Event {
     },
     /// The agent of a backend gives no answer any more that makes sense.
     AgentSilent(AgentSaying),
+    /// A backend is ejected because connections to it fail, or in again.
+    Ejection(Ejection),
     /// A pool is served otherwise than before.
     PoolMode {
         /// The pool.
@@ -297,7 +301,8 @@ impl Event {
             | Event::ConfigWarning { .. }
             | Event::ReloadFailed { .. }
             | Event::LogDropped { .. } => LogLevel::Warn,
-            Event::Door { refuses: true, .. } => LogLevel::Warn,
+            Event::Ejection(Ejection { lasts: Some(_), .. })
+            | Event::Door { refuses: true, .. } => LogLevel::Warn,
             Event::PoolMode { new, .. } if *new != Mode::Normal => LogLevel::Warn,
             // That a backend is up again has a line of its own.
             Event::PoolMode {

@@ -16,11 +16,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, never, select};
 
 use super::agenda::Agenda;
+use super::ejections::{Ejections, Suspect};
 use super::findings;
 use super::lateness::Lateness;
+use super::news::{News, Reporter};
 use super::probe::{self, Outcome};
 use super::target::{All, Order};
-use crate::events::Event;
+use crate::events::{Ejection, Event};
 use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
 use crate::policy::intent::Intent;
@@ -36,40 +38,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// What the log calls this thread when it lacks something.
 const WHO: &str = "the health check";
 
-/// What a probe's thread tells the checker.
-#[derive(Debug)]
-enum News {
-    /// What it found, for the target with this number.
-    Found(u64, Outcome),
-    /// It has ended, quiet goodbye included, and its thread is free.
-    Ended,
-}
-
-/// The sending end that one probe holds. Dropping it says that the probe has ended, even by a
-/// panic: then nothing is known, and the target is asked again.
-struct Reporter {
-    news: Sender<News>,
-    target: u64,
-    has_found: bool,
-}
-
-impl Reporter {
-    fn found(&mut self, outcome: Outcome) {
-        self.has_found = true;
-        // Nobody takes it when the checker has ended.
-        let _ = self.news.send(News::Found(self.target, outcome));
-    }
-}
-
-impl Drop for Reporter {
-    fn drop(&mut self) {
-        if !self.has_found {
-            self.found(Outcome::BrokenOff);
-        }
-        let _ = self.news.send(News::Ended);
-    }
-}
-
 /// Targets of which somebody waits for the first result.
 #[derive(Debug)]
 struct Round {
@@ -78,17 +46,27 @@ struct Round {
     _done: Sender<Infallible>,
 }
 
+/// How the health thread is told and tells.
+#[derive(Debug)]
+pub struct Channels {
+    /// What to probe. It ends with the last who can send here.
+    pub orders: Receiver<Order>,
+    /// Backends to which real connections fail.
+    pub suspects: Receiver<Suspect>,
+    /// Takes a message when a pool is served otherwise than before.
+    pub mode_changed: Sender<()>,
+}
+
 /// What the health thread owns.
 #[derive(Debug)]
 pub struct Checker {
     agenda: Agenda,
-    orders: Receiver<Order>,
+    ejections: Ejections,
+    channels: Channels,
     threads: Threads,
     log: Log,
     stats: Arc<Stats>,
     epoch: Instant,
-    /// Takes a message when a pool is served otherwise than before.
-    mode_changed: Sender<()>,
     seed: u64,
     /// How many random numbers were used.
     drawn: u64,
@@ -109,30 +87,28 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// A checker that is told by `orders` what to probe, and tells by `mode_changed` that a pool is served
-    /// otherwise than before.
+    /// A checker that is told by these channels what to do.
     ///
     /// # Errors
     ///
     /// When there is no descriptor left.
     pub fn new(
-        orders: Receiver<Order>,
+        channels: Channels,
         threads: Threads,
         log: Log,
         stats: Arc<Stats>,
-        mode_changed: Sender<()>,
         seed: u64,
     ) -> io::Result<Checker> {
         let (watched, kept) = UnixStream::pair()?;
         let (news_in, news) = crossbeam_channel::unbounded();
         Ok(Checker {
             agenda: Agenda::default(),
-            orders,
+            ejections: Ejections::default(),
+            channels,
             threads,
             log,
             stats,
             epoch: Instant::now(),
-            mode_changed,
             seed,
             drawn: 0,
             in_flight: 0,
@@ -150,8 +126,11 @@ impl Checker {
     /// themselves.
     pub fn run(mut self) {
         threads::keep_going(|| {
-            let wake = self.start_due_probes();
-            let (orders, news) = (self.orders.clone(), self.news.clone());
+            self.let_in_due();
+            let next_end = self.ejections.next().map(|at| self.epoch + at);
+            let wake = self.start_due_probes().into_iter().chain(next_end).min();
+            let (orders, news) = (self.channels.orders.clone(), self.news.clone());
+            let suspects = self.channels.suspects.clone();
             select! {
                 recv(orders) -> order => match order {
                     Ok(order) => self.obey(order),
@@ -160,6 +139,11 @@ impl Checker {
                 recv(news) -> first => match first {
                     Ok(first) => self.take_news(first),
                     Err(_) => return ControlFlow::Break(()),
+                },
+                recv(suspects) -> suspect => match suspect {
+                    Ok(suspect) => self.eject(suspect),
+                    // Nobody is left who could report one.
+                    Err(_) => self.channels.suspects = never(),
                 },
                 recv(wake.map_or_else(never, crossbeam_channel::at)) -> _ => {}
             }
@@ -190,8 +174,9 @@ impl Checker {
                         backend.change_intent(Intent::unadvised);
                     }
                 }
+                self.ejections.keep(&pools);
                 for (backend, condition) in unprobed {
-                    if backend.health() != condition.health {
+                    if backend.found().health != condition.health {
                         backend.set_condition(condition);
                     }
                 }
@@ -263,11 +248,7 @@ impl Checker {
         }
         let name = threads::name_of("probe ", &target.backend.name);
         let task = target.task();
-        let mut reporter = Reporter {
-            news: self.news_in.clone(),
-            target: number,
-            has_found: false,
-        };
+        let mut reporter = Reporter::new(self.news_in.clone(), number);
         let asker = Arc::clone(&self.asker.0);
         seat.start(move || {
             threads::set_name(&name);
@@ -349,17 +330,41 @@ impl Checker {
         }
         self.drawn += 1;
         let random = splitmix::nth(self.seed, self.drawn);
+        let backend = Arc::clone(&target.backend);
+        let is_well = answer.is_ok() && target.shows_connections();
         let events = findings::take(target, answer, &self.stats);
         target.set_next_due(now, random);
         let due = target.due;
         self.agenda.plan(number, due);
+        if is_well {
+            let back = self.ejections.found_well(&backend, now);
+            self.announce(back);
+        }
         events
+    }
+
+    fn eject(&mut self, suspect: Suspect) {
+        let ejected = self.ejections.eject(suspect, self.epoch.elapsed());
+        self.announce(ejected);
+    }
+
+    fn let_in_due(&mut self) {
+        let back = self.ejections.let_in_due(self.epoch.elapsed());
+        self.announce(back);
+    }
+
+    /// Publishes what has changed, and tells the log.
+    fn announce(&self, changed: impl IntoIterator<Item = (Arc<Pool>, Ejection)>) {
+        for (pool, ejection) in changed {
+            self.publish(&pool);
+            self.log.send(Event::Ejection(ejection));
+        }
     }
 
     fn publish(&self, pool: &Pool) {
         if super::publish(pool, &self.log) {
             // A message that waits already says it, too; a server that is gone needs none.
-            let _ = self.mode_changed.try_send(());
+            let _ = self.channels.mode_changed.try_send(());
         }
     }
 

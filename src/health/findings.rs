@@ -18,7 +18,7 @@ pub(super) fn take(
     stats: &Stats,
 ) -> Option<Vec<Event>> {
     let backend = Arc::clone(&target.backend);
-    let before = backend.health();
+    let before = backend.found().health;
     let (mut events, streak, has_changed) = match &mut target.duty {
         Duty::Probe { machine, .. } => {
             let is_good = answer.is_ok();
@@ -41,7 +41,7 @@ pub(super) fn take(
             (saying(target, heard).into_iter().collect(), 0, has_changed)
         }
     };
-    let condition = backend.condition();
+    let condition = backend.found();
     if condition.health != before && condition.health != Health::Starting {
         let up = condition.health == Health::Up;
         events.push(Event::HealthChanged(HealthChange {

@@ -9,13 +9,16 @@
 mod agenda;
 mod agent;
 mod checker;
+mod ejections;
 mod findings;
 mod lateness;
+mod news;
 mod probe;
 mod question;
 mod target;
 
-pub use checker::Checker;
+pub use checker::{Channels, Checker};
+pub use ejections::Suspect;
 pub use target::{All, Order, Target};
 
 use std::sync::Arc;

@@ -89,6 +89,12 @@ impl Target {
         }
     }
 
+    /// Does a good answer show that clients can be connected to the backend? That of an agent does not,
+    /// nor one from another address.
+    pub(super) fn shows_connections(&self) -> bool {
+        matches!(self.duty, Duty::Probe { .. }) && self.task().address == self.backend.address
+    }
+
     /// Is the backend up, by its probes?
     pub(super) fn is_up(&self) -> bool {
         matches!(&self.duty, Duty::Probe { machine, .. } if machine.health() == Health::Up)

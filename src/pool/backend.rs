@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::policy::eligible::Standing;
 use crate::policy::health::{self, AdminState, Health};
 use crate::policy::intent::{Intent, Wish};
-use crate::sync::{Active, Counter, Histogram, Queue, RwLock, Setting, Ticket};
+use crate::sync::{Active, Counter, Histogram, Queue, RwLock, Setting, Streak, Ticket};
 
 /// A backend. Shared by its pool, the health thread and the leases on it; a reload that still has
 /// it takes it over as it is, with its health and its counts.
@@ -25,6 +25,9 @@ pub struct Backend {
     /// What is known of its health. Written by the health thread; read by whoever builds a rotation
     /// or reports. A lock and not an atomic, because state and reason belong together.
     known: RwLock<Known>,
+    /// Connections to it that failed in a row. Written by the sessions that were to use it, ended by the
+    /// health thread too.
+    pub failures: Streak,
     /// Sessions that hold it now.
     pub active: Active,
     /// How many may; [`NO_LIMIT`] is any number. Written by the thread that makes all changes; read by
@@ -55,6 +58,8 @@ pub struct Counts {
     pub timed_out: Counter,
     /// Attempts to connect to it that failed otherwise.
     pub failed: Counter,
+    /// How often it was ejected.
+    pub ejections: Counter,
     /// How long a connection to it took, of those that were made.
     pub connect_time: Histogram,
     /// Bytes from clients to it.
@@ -77,6 +82,8 @@ struct Known {
     probed: Condition,
     /// What its agent has said; `None`: nothing, or it has no agent.
     agent: Option<AgentReport>,
+    /// What real connections that failed have shown, while it is ejected for that.
+    ejection: Option<Condition>,
 }
 
 /// What the agent of a backend has said.
@@ -91,9 +98,9 @@ pub struct AgentReport {
 /// What is known of a backend's health.
 #[derive(Debug, Clone)]
 pub struct Condition {
-    /// Up, down, or not known yet.
+    /// Up, down, ejected, or not known yet.
     pub health: Health,
-    /// What the probe that decided found, or what the agent said.
+    /// What the probe, the agent or the connection that decided found.
     pub reason: Arc<str>,
     /// Since when it is so.
     pub since: SystemTime,
@@ -101,6 +108,14 @@ pub struct Condition {
 
 impl Known {
     fn condition(&self) -> &Condition {
+        let found = self.found();
+        match (found.health, &self.ejection) {
+            (Health::Up, Some(ejection)) => ejection,
+            _ => found,
+        }
+    }
+
+    fn found(&self) -> &Condition {
         let agent = self.agent.as_ref();
         agent
             .and_then(|report| report.down.as_ref())
@@ -139,7 +154,9 @@ impl Backend {
             known: RwLock::new(Known {
                 probed: Condition::new(health, "not probed yet"),
                 agent: None,
+                ejection: None,
             }),
+            failures: Streak::default(),
             active: Active::default(),
             limit: Setting::new(NO_LIMIT),
             queue: RwLock::new(Arc::default()),
@@ -161,7 +178,8 @@ impl Backend {
         (before, *intent)
     }
 
-    /// What is known of its health now: what the probes found, unless its agent says that it is down.
+    /// What is known of its health now. That connections fail is known of a backend only that probes find
+    /// well: of another one, what they find counts more.
     pub fn condition(&self) -> Condition {
         self.known.read().condition().clone()
     }
@@ -169,6 +187,16 @@ impl Backend {
     /// Its health now.
     pub fn health(&self) -> Health {
         self.known.read().condition().health
+    }
+
+    /// What its probes and its agent say, whatever happens to connections.
+    pub fn found(&self) -> Condition {
+        self.known.read().found().clone()
+    }
+
+    /// Ejects it, or lets it in again. Called by the health thread only.
+    pub fn set_ejection(&self, ejection: Option<Condition>) {
+        let _old = std::mem::replace(&mut self.known.write().ejection, ejection);
     }
 
     /// What its agent has said.

@@ -5,6 +5,7 @@ use super::super::*;
 use crate::policy::balance;
 use crate::policy::bulk::Method;
 use crate::policy::health::AdminState;
+use crate::policy::outlier::Rules;
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -212,6 +213,17 @@ fn health_check() -> impl Strategy<Value = HealthCheck> {
     )
 }
 
+fn outlier_detection() -> impl Strategy<Value = Rules> {
+    (STREAK_RANGE, time(1), time(1), PERCENT_RANGE).prop_map(
+        |(consecutive_failures, ejection_time, max_ejection_time, max_ejection_percent)| Rules {
+            consecutive_failures,
+            ejection_time,
+            max_ejection_time,
+            max_ejection_percent,
+        },
+    )
+}
+
 fn pools() -> impl Strategy<Value = Vec<Pool>> {
     let policies: Vec<&str> = balance::names().collect();
     let when_down = prop::sample::select(WhenDown::ALL.to_vec());
@@ -220,7 +232,11 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
         RETRIES_RANGE,
         (when_down, 0..=10_000_u32),
         option::of(prop::sample::select(Version::ALL.to_vec())),
-        (option::of(health_check()), agent()),
+        (
+            option::of(health_check()),
+            agent(),
+            option::of(outlier_detection()),
+        ),
         backends(),
     );
     (btree_set(name(), 1..4), vec(pool, 4)).prop_map(|(names, rows)| {
@@ -231,7 +247,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 retries,
                 (when_down, panic),
                 send_proxy_protocol,
-                (health_check, agent),
+                (health_check, agent, outlier_detection),
                 backends,
             ),
         )| {
@@ -245,6 +261,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 send_proxy_protocol,
                 health_check,
                 agent,
+                outlier_detection,
                 backends,
             }
         };
@@ -371,6 +388,11 @@ pools:
       port: off
       send_proxy_protocol: pool
     agent: off
+    outlier_detection:
+      consecutive_failures: 3
+      ejection_time: 10s
+      max_ejection_time: 5m
+      max_ejection_percent: 50
     backends:
       - { address: \"127.0.0.1:8000\", weight: 1, state: ready, backup: false, max_connections: off, max_queue: off }
       - { name: b, address: \"db:5432\", weight: 3, state: ready, backup: false, max_connections: off, max_queue: off }
