@@ -218,6 +218,7 @@ impl Config {
                     quoted(&one.name),
                 ));
             }
+            warnings.extend(pool.hashing.warning(&pool.name, pool.balance));
             let check = pool.health_check.iter();
             warnings.extend(check.flat_map(|check| check.warnings(&pool.name)));
         }

@@ -21,6 +21,7 @@ pub mod defaults;
 pub mod diff;
 mod error;
 mod file;
+mod hashing;
 mod health_check;
 mod http_probe;
 mod outlier;
@@ -41,6 +42,7 @@ pub use admission::Admission;
 pub use agent::Agent;
 pub use ask::{Ask, What};
 pub use error::{ConfigError, Place, is_hidden, visible};
+pub use hashing::Hashing;
 pub use health_check::{HealthCheck, Probe, ProbeHeader};
 pub use http_probe::{HttpMethod, HttpProbe};
 pub use proxy_protocol::AcceptProxy;
@@ -117,6 +119,8 @@ pub struct Pool {
     pub send_proxy_protocol: Option<Version>,
     /// When real connections that fail take a backend out; `None` is `off`.
     pub outlier_detection: Option<crate::policy::outlier::Rules>,
+    /// How a policy that hashes does it.
+    pub hashing: Hashing,
     /// How backends are probed; `None` is `off`, and every backend counts as up.
     pub health_check: Option<HealthCheck>,
     /// How the agents beside its backends are asked; `None` is `off`.

@@ -4,7 +4,7 @@ use super::check::Part;
 use super::reader::{Map, Reading, text};
 use super::value::{boolean, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
-use super::{Agent, Backend, HealthCheck, Pool, WhenDown, defaults};
+use super::{Agent, Backend, Hashing, HealthCheck, Pool, WhenDown, defaults};
 use super::{address, outlier};
 use crate::policy::health::AdminState;
 use crate::policy::proxy_protocol::Version;
@@ -40,6 +40,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         let [v1, v2] = Version::ALL.map(|version| (version.word(), Some(version)));
         word("send_proxy_protocol", text, &[("off", None), v1, v2])
     });
+    let hashing = Hashing::read(&mut map, reading);
     let health_check = HealthCheck::read(map.take("health_check"), reading);
     let agent = Agent::read(map.take("agent"), reading);
     let outlier_detection = outlier::read(map.take("outlier_detection"), reading);
@@ -61,6 +62,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         when_down,
         panic_threshold,
         send_proxy_protocol,
+        hashing,
         health_check,
         agent,
         outlier_detection,

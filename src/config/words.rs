@@ -34,7 +34,8 @@ const LATER_KEYS: &[LaterKey] = &[
 ];
 
 /// Values of a key that later versions know.
-const LATER_VALUES: &[(&str, &[&str])] = &[("balance", &["source_hash", "maglev"])];
+/// None at the moment.
+const LATER_VALUES: &[(&str, &[&str])] = &[];
 
 /// The entry of a key that is for later.
 pub(super) fn later_key(section: &str, key: &str) -> Option<&'static LaterKey> {
