@@ -89,6 +89,13 @@ fn obstacle(backend: &Backend) -> String {
     if wish.weight == 0 {
         return format!("its weight is 0, {by}");
     }
+    let effective = intent.effective();
+    if effective.state != AdminState::Ready {
+        return format!("its state is {}, by its agent", effective.state.word());
+    }
+    if effective.weight == 0 {
+        return "its weight is 0, by its agent".to_owned();
+    }
     let since = time(condition.since);
     if wish.backup && condition.health == Health::Up {
         return "a backup, and others are up".to_owned();

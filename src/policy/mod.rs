@@ -5,6 +5,8 @@
 //! tested by a table, and none of them can block.
 //!
 //! - [`access`] says which clients are let in, by their address.
+//! - [`agent`] understands what a server says of itself.
+//! - [`answer`] says what the answer to a probe means.
 //! - [`balance`] picks the backend of a session; one file per algorithm.
 //! - [`bulk`] says when to splice and when to copy.
 //! - [`eligible`] says who of a pool serves: primaries, backups, or everybody in panic.
@@ -21,6 +23,8 @@
 //! - [`splitmix`] makes random bits out of a counter.
 
 pub mod access;
+pub mod agent;
+pub mod answer;
 pub mod balance;
 pub mod bulk;
 pub mod eligible;

@@ -9,7 +9,7 @@ mod backend;
 mod hashed;
 mod lease;
 
-pub use backend::{Backend, Condition, Counts};
+pub use backend::{AgentReport, Backend, Condition, Counts};
 pub use lease::Lease;
 
 use std::net::IpAddr;
@@ -175,7 +175,7 @@ impl Pool {
         self.lineage.queue.wake();
         // While first probes are on their way, who happened to answer first means nothing.
         let is_undecided = |one: &Arc<Backend>| {
-            one.health() == Health::Starting && is_probed(one.intent().current().state)
+            one.health() == Health::Starting && is_probed(one.intent().effective().state)
         };
         if chosen.mode == *reported || self.backends.iter().any(is_undecided) {
             return None;
