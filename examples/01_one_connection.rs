@@ -25,7 +25,7 @@
 use std::env;
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 /// Serves so many clients, one after another.
@@ -46,7 +46,13 @@ fn relay(mut client: TcpStream, backend: SocketAddr) -> io::Result<()> {
     let mut question = [0; 4096];
     // Here the thread sleeps until the client says something.
     let length = client.read(&mut question)?;
+    if length == 0 {
+        // It has left without a word.
+        return Ok(());
+    }
     server.write_all(&question[..length])?;
+    // There will be no other, so the backend ends the connection after its answer.
+    server.shutdown(Shutdown::Write)?;
     io::copy(&mut server, &mut client)?;
     Ok(())
 }

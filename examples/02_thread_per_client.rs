@@ -18,7 +18,7 @@
 //!     nc localhost 8080                        and type nothing
 //!     curl localhost:8080                      is answered at once
 //! ```
-//! While nc waits, `ps -L -C 02_thread_per_c` lists the thread that waits for it.
+//! While nc waits, `ps -eL | grep client` shows the thread that waits for it.
 
 #![allow(
     clippy::disallowed_methods,
@@ -28,7 +28,7 @@
 use std::env;
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 /// Enough for a thread that copies bytes; std's default is 2 MiB.
@@ -66,7 +66,11 @@ fn relay(mut client: TcpStream, backend: SocketAddr) -> io::Result<()> {
     let mut server = TcpStream::connect(backend)?;
     let mut question = [0; 4096];
     let length = client.read(&mut question)?;
+    if length == 0 {
+        return Ok(());
+    }
     server.write_all(&question[..length])?;
+    server.shutdown(Shutdown::Write)?;
     io::copy(&mut server, &mut client)?;
     Ok(())
 }

@@ -5,8 +5,8 @@
 //! direction, and the end of one is passed on as the end of that direction only, `shutdown(Write)`.
 //!
 //! What goes wrong: whoever closes both sockets at the first FIN cuts off every client that sends its
-//! question, closes its writing half and waits for the answer (`nc -N`, git, rsync, many RPCs). It
-//! works in every quick test, because browsers and curl do not do that.
+//! question, closes its writing half and waits for the answer, as `nc -N` does. It works in every quick
+//! test, because curl and browsers do not do that.
 //!
 //! In earnest: `src/net/relay.rs` (the copy), `src/net/end.rs` (was it a FIN or a reset?),
 //! `src/net/abort.rs` (passing on a reset).
@@ -14,9 +14,11 @@
 //! ```text
 //! cargo run --example 03_both_ways -- --show
 //! cargo run --example 03_both_ways -- 8080 8000          serves; then, in two other terminals:
-//!     nc -N -l 8000                            and, when `hello` is there: an answer, Enter, Ctrl-D
-//!     echo hello | nc -N localhost 8080        gets the answer, though its own half is closed
+//!     cargo run --bin backend -- 8000 --delay 1s
+//!     printf 'GET / HTTP/1.0\r\n\r\n' | nc -N localhost 8080
 //! ```
+//! nc closes its half at once (`-N`) and gets the answer all the same. Now put `end_both` where `main`
+//! has `end_one_way`, and try again.
 
 #![allow(
     clippy::disallowed_methods,
