@@ -9,7 +9,7 @@
 //! and one turn is lost. Every atomic in sight, no data race, still wrong.
 //!
 //! In earnest: `src/sync/mod.rs` (`Ticket`, and the ordering table), `src/policy/balance/round_robin.rs`
-//! (weights), `tests/loom.rs` (`ticket_is_unique`: every order of steps, tried).
+//! (weights), `tests/loom/numbers.rs` (`ticket_is_unique`: every order of steps, tried).
 //!
 //! ```text
 //! cargo run --example 04_round_robin_ticket -- --show

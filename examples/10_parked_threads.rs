@@ -10,7 +10,7 @@
 //! in between finds no name, wakes nobody, and the thread sleeps beside its job. Rare, and for ever.
 //!
 //! In earnest: `src/sync/parking.rs` (`Slot`), `src/threads/mod.rs` (which thread gets the job), and
-//! `tests/loom.rs` (`slot_loses_no_job`: every order of steps, tried).
+//! `tests/loom/handover.rs` (`slot_loses_no_job`: every order of steps, tried).
 //!
 //! ```text
 //! cargo run --example 10_parked_threads

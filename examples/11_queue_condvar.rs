@@ -10,7 +10,7 @@
 //! free place both walk in, and the limit is broken. And `notify_one` where those who wait do not all
 //! wait for the same: it wakes one, perhaps the wrong one, who goes back to sleep, and nobody moves.
 //!
-//! In earnest: `src/sync/gate.rs` (the limit of a listener, and of the process).
+//! In earnest: `src/sync/queue.rs` (clients of a full backend), `src/sync/gate.rs` (the limit of a listener).
 //!
 //! ```text
 //! cargo run --example 11_queue_condvar

@@ -112,7 +112,13 @@ fn a_bad_step_is_found() {
 /// Every file that a page of the course links to is there.
 #[test]
 fn the_links_lead_somewhere() {
-    for (page, dir) in [("examples/README.md", "examples"), ("README.md", "")] {
+    let pages = [
+        ("examples/README.md", "examples"),
+        ("examples/exercises/README.md", "examples/exercises"),
+        ("CONTRIBUTING.md", ""),
+        ("README.md", ""),
+    ];
+    for (page, dir) in pages {
         let text = read(page);
         let links = text
             .split("](")

@@ -1,0 +1,1 @@
+/^policies! {/a\    most_connections: POLICY,
