@@ -5,7 +5,7 @@
 //! number of threads can pick at once and a test can ask any question twice.
 //!
 //! Each algorithm has its file. To add one, write its file with a `POLICY` in it, and give it a line in
-//! `policies!` below: the config, the messages and the tests of all policies find it there.
+//! `policies!` below: the config, its messages, `--help` and the tests of all policies find it there.
 
 use std::fmt;
 
@@ -51,7 +51,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub struct Policy {
     /// What the config calls it.
     pub name: &'static str,
-    /// What it does, in one line, for help texts.
+    /// What it does, in 52 characters at most: a line of the manual has 80.
     pub summary: &'static str,
     /// Picks a backend: always a member of the rotation, never one already tried or full, and `None`
     /// only when there is no such backend.

@@ -1,1 +1,1 @@
-/^policies! {/a\    most_connections: POLICY,
+/^    first: POLICY,/a\    most_connections: POLICY,

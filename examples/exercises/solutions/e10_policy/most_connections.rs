@@ -6,7 +6,7 @@ use super::{Choice, Pick, Policy};
 /// Most sessions.
 pub static POLICY: Policy = Policy {
     name: "most_connections",
-    summary: "the backend with the most sessions that may take one more",
+    summary: "the backend with the most sessions",
     pick,
     standing,
 };

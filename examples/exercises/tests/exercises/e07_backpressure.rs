@@ -27,7 +27,7 @@ fn the_reader_waits_for_the_writer() {
                 written.send(chunk).unwrap();
             });
         });
-        let waited = was_all_read.recv_timeout(Duration::from_millis(300));
+        let waited = was_all_read.recv_timeout(Duration::from_secs(1));
         assert_eq!(waited, Err(RecvTimeoutError::Timeout), "all was read");
         // The receiver reads again, and gets everything, in order.
         drop(go_on);
