@@ -18,6 +18,7 @@
 mod changes;
 mod connections;
 mod explain;
+mod exposition;
 mod metrics;
 mod page;
 mod process;

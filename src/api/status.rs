@@ -51,6 +51,7 @@ fn listener(open: &OpenListener) -> Value {
         "total": open.listener.accepted.get(),
         "rejected": open.listener.rejections.by_reason().map(|(_, count)| count).sum::<u64>(),
         "limit": limit,
+        "state": if open.listener.refuses.get() == 0 { "open" } else { "refusing" },
     })
 }
 

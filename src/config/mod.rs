@@ -153,6 +153,8 @@ pub enum WhenDown {
     Reset,
     /// An orderly close.
     Close,
+    /// A refusal by the kernel: nobody listens at the address then.
+    Refuse,
     /// A wait for one that can, up to `timeouts.queue`; a reset after that.
     Hold,
     /// A backend that is down: health may be wrong.
@@ -279,9 +281,10 @@ impl Pool {
 // The words of the config for the closed sets above: what the reader takes and the printer writes.
 
 impl WhenDown {
-    const ALL: [WhenDown; 4] = [
+    const ALL: [WhenDown; 5] = [
         WhenDown::Reset,
         WhenDown::Close,
+        WhenDown::Refuse,
         WhenDown::Hold,
         WhenDown::FailOpen,
     ];
@@ -291,6 +294,7 @@ impl WhenDown {
         match self {
             WhenDown::Reset => "reset",
             WhenDown::Close => "close",
+            WhenDown::Refuse => "refuse",
             WhenDown::Hold => "hold",
             WhenDown::FailOpen => "fail_open",
         }

@@ -39,7 +39,6 @@ const LATER_KEYS: &[LaterKey] = &[
 /// Values of a key that later versions know.
 const LATER_VALUES: &[(&str, &[&str])] = &[
     ("balance", &["source_hash", "maglev"]),
-    ("when_down", &["refuse"]),
     ("type", &["http", "send_expect"]),
 ];
 

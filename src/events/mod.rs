@@ -73,6 +73,17 @@ pub enum Event {
         /// How it stands.
         new: Mode,
     },
+    /// Clients of a listener are refused from now on, because its pool has no backend, or no longer.
+    Door {
+        /// The listener.
+        listener: Arc<str>,
+        /// Its pool.
+        pool: Arc<str>,
+        /// Its address.
+        address: String,
+        /// From now on.
+        refuses: bool,
+    },
     /// A session has its backend.
     SessionStarted {
         /// Number of the session.
@@ -268,6 +279,7 @@ impl Event {
             | Event::ConfigWarning { .. }
             | Event::ReloadFailed { .. }
             | Event::LogDropped { .. } => LogLevel::Warn,
+            Event::Door { refuses: true, .. } => LogLevel::Warn,
             Event::PoolMode { new, .. } if *new != Mode::Normal => LogLevel::Warn,
             // That a backend is up again has a line of its own.
             Event::PoolMode {

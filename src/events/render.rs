@@ -34,6 +34,16 @@ impl Event {
                 "pool_mode",
                 json!({"pool": &**pool, "old": old.word(), "new": new.word()}),
             ),
+            Event::Door {
+                listener,
+                pool,
+                address,
+                refuses,
+            } => (
+                "listener_door",
+                json!({"listener": &**listener, "pool": &**pool, "address": address,
+                       "refuses": refuses}),
+            ),
             Event::SessionStarted {
                 id,
                 listener,
@@ -165,6 +175,18 @@ impl fmt::Display for Event {
                     "pool {pool}: nobody is up, and all serve all the same (when_down: fail_open)"
                 ),
                 Mode::Down => write!(f, "pool {pool}: nobody can serve"),
+            },
+            Event::Door {
+                listener,
+                pool,
+                address,
+                refuses,
+            } => match refuses {
+                true => write!(
+                    f,
+                    "listener {listener} refuses clients at {address}: pool {pool} has no backend"
+                ),
+                false => write!(f, "listener {listener} is open again at {address}"),
             },
             Event::SessionStarted {
                 id,

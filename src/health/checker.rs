@@ -23,7 +23,7 @@ use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
 use crate::policy::health::{Health, Transition};
 use crate::policy::{schedule, splitmix};
-use crate::pool::Condition;
+use crate::pool::{Condition, Pool};
 use crate::stats::Stats;
 use crate::threads::{self, Threads};
 
@@ -85,6 +85,8 @@ pub struct Checker {
     log: Log,
     stats: Arc<Stats>,
     epoch: Instant,
+    /// Takes a message when a pool is served otherwise than before.
+    mode_changed: Sender<()>,
     seed: u64,
     /// How many random numbers were used.
     drawn: u64,
@@ -102,7 +104,8 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// A checker that is told by `orders` what to probe.
+    /// A checker that is told by `orders` what to probe, and tells by `mode_changed` that a pool is served
+    /// otherwise than before.
     ///
     /// # Errors
     ///
@@ -112,6 +115,7 @@ impl Checker {
         threads: Threads,
         log: Log,
         stats: Arc<Stats>,
+        mode_changed: Sender<()>,
         seed: u64,
     ) -> io::Result<Checker> {
         let (watched, kept) = UnixStream::pair()?;
@@ -123,6 +127,7 @@ impl Checker {
             log,
             stats,
             epoch: Instant::now(),
+            mode_changed,
             seed,
             drawn: 0,
             in_flight: 0,
@@ -178,7 +183,7 @@ impl Checker {
                 }
                 // Whoever has ordered this has published these pools before the last result came in.
                 for pool in pools {
-                    super::publish(&pool, &self.log);
+                    self.publish(&pool);
                 }
                 for round in &mut self.rounds {
                     let is_there = |number: &u64| self.agenda.get(*number).is_some();
@@ -257,7 +262,7 @@ impl Checker {
             .filter_map(|(number, ..)| Some(&self.agenda.get(*number)?.pool))
         {
             if published.insert(Arc::as_ptr(pool)) {
-                super::publish(pool, &self.log);
+                self.publish(pool);
             }
         }
         for (number, transition, reason) in changed {
@@ -317,6 +322,13 @@ impl Checker {
         Some((number, transition?, reason))
     }
 
+    fn publish(&self, pool: &Pool) {
+        if super::publish(pool, &self.log) {
+            // A message that waits already says it, too; a server that is gone needs none.
+            let _ = self.mode_changed.try_send(());
+        }
+    }
+
     fn report(&self, number: u64, transition: Transition, reason: String) {
         let Some(target) = self.agenda.get(number) else {
             return;
@@ -344,53 +356,4 @@ impl Checker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{self, BackendAddress, HealthCheck};
-    use crate::health::Target;
-    use crate::policy::health::AdminState;
-    use crate::pool::{Backend, Pool};
-
-    #[test]
-    fn local_ports_that_ran_out_take_no_backend_down() {
-        let address = ([127, 0, 0, 1], 9).into();
-        let check = HealthCheck {
-            fall: 1,
-            ..HealthCheck::default()
-        };
-        let of_config = config::Pool::new(
-            "web",
-            vec![config::Backend::new(BackendAddress::Ip(address))],
-        );
-        let backend = Arc::new(Backend::new(
-            "a",
-            address,
-            1,
-            AdminState::Ready,
-            Health::Starting,
-        ));
-        let pool = Arc::new(Pool::new(&of_config, vec![Arc::clone(&backend)], 1));
-        let (log, log_thread) = Log::start(&config::Log::default(), io::sink()).unwrap();
-        let mut checker = Checker::new(
-            crossbeam_channel::bounded(0).1,
-            Threads::default(),
-            log,
-            Arc::default(),
-            1,
-        )
-        .unwrap();
-        let number = checker
-            .agenda
-            .add(Target::new(pool, backend, check), Duration::ZERO);
-        let mut health_after = |outcome| {
-            checker.observe(number, outcome);
-            checker.agenda.get(number).unwrap().machine.health()
-        };
-        assert_eq!(health_after(Outcome::Good), Health::Up);
-        let no_port = || Outcome::NoLocalPort("no port left".to_owned());
-        assert_eq!(health_after(no_port()), Health::Up);
-        assert_eq!(health_after(Outcome::Bad(String::new())), Health::Down);
-        assert_eq!(health_after(no_port()), Health::Down);
-        log_thread.finish();
-    }
-}
+mod tests;

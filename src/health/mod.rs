@@ -15,10 +15,12 @@ use crate::events::Event;
 use crate::log::Log;
 use crate::pool::Pool;
 
-/// Publishes who serves a pool, and tells the log if it is served otherwise now.
-pub fn publish(pool: &Pool, log: &Log) {
-    if let Some((old, new)) = pool.publish() {
-        let pool = Arc::clone(&pool.name);
-        log.send(Event::PoolMode { pool, old, new });
-    }
+/// Publishes who serves a pool, and tells the log and the caller if it is served otherwise now.
+pub fn publish(pool: &Pool, log: &Log) -> bool {
+    let Some((old, new)) = pool.publish() else {
+        return false;
+    };
+    let pool = Arc::clone(&pool.name);
+    log.send(Event::PoolMode { pool, old, new });
+    true
 }

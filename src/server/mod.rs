@@ -72,6 +72,8 @@ pub struct Server {
     services: Vec<JoinHandle<()>>,
     /// What is probed; dropping it ends the health thread.
     orders: Sender<Order>,
+    /// Takes a message from the health thread when a pool is served otherwise than before.
+    mode_changes: Receiver<()>,
     /// Dropping it ends the reaper.
     stop: Sender<Infallible>,
 }
@@ -114,6 +116,7 @@ impl Server {
         let threads = Threads::default();
         let (control, requests) = Control::new(nothing, threads.clone(), Arc::clone(&process_gate));
         let (orders, received) = crossbeam_channel::unbounded();
+        let (mode_changed, mode_changes) = crossbeam_channel::bounded(1);
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let mut server = Server {
             log: log.clone(),
@@ -135,9 +138,19 @@ impl Server {
             drained,
             services: Vec::new(),
             orders,
+            mode_changes,
             stop,
         };
-        match server.first_time(next, received, stopped, signals) {
+        let checker = Checker::new(
+            received,
+            server.tools.threads.clone(),
+            log.clone(),
+            Arc::clone(&server.control.stats),
+            mode_changed,
+            build::seed(),
+        );
+        let checker = checker.map_err(StartError::Socket);
+        match checker.and_then(|checker| server.first_time(next, checker, stopped, signals)) {
             Ok(()) => Ok(server),
             Err(error) => {
                 server.close();
@@ -151,11 +164,11 @@ impl Server {
     fn first_time(
         &mut self,
         next: Next,
-        orders: Receiver<Order>,
+        checker: Checker,
         stopped: Receiver<Infallible>,
         signals: &Receiver<()>,
     ) -> Result<(), StartError> {
-        self.start_services(orders, stopped)?;
+        self.start_services(checker, stopped)?;
         if next
             .config
             .pools
@@ -174,7 +187,7 @@ impl Server {
     /// Starts the health thread and the reaper.
     fn start_services(
         &mut self,
-        orders: Receiver<Order>,
+        checker: Checker,
         stopped: Receiver<Infallible>,
     ) -> Result<(), StartError> {
         let (timeouts, control) = (Arc::clone(&self.timeouts), Arc::clone(&self.control));
@@ -183,14 +196,6 @@ impl Server {
             reaper::run(&timeouts, &control.registry, &log, control.epoch, &stopped);
         });
         self.services.push(reaper.map_err(StartError::Thread)?);
-        let checker = Checker::new(
-            orders,
-            self.tools.threads.clone(),
-            self.log.clone(),
-            Arc::clone(&self.control.stats),
-            build::seed(),
-        )
-        .map_err(StartError::Socket)?;
         let health = threads::spawn("health", move || checker.run());
         self.services.push(health.map_err(StartError::Thread)?);
         Ok(())

@@ -213,6 +213,7 @@ impl Server {
             self.log.send(Event::Listening { address });
         }
         self.control.running.store(now_running);
+        self.open_and_refuse();
         Ok(())
     }
 

@@ -233,7 +233,7 @@ fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
         ) => {}
         // No answer of any kind to who doesn't begin as it should: a FIN could pass for one.
         (EndReason::BadProxyHeader | EndReason::ProxyHeaderTimeout, _)
-        | (_, WhenDown::Reset | WhenDown::Hold | WhenDown::FailOpen) => {
+        | (_, WhenDown::Reset | WhenDown::Refuse | WhenDown::Hold | WhenDown::FailOpen) => {
             abort::reset(client);
         }
         (_, WhenDown::Close) => abort::finish_unread(client),

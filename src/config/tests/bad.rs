@@ -140,7 +140,7 @@ fn pools() {
             ("balance: @leastconn", "balance `leastconn` is not known", "evener calls it `least_connections`; known: round_robin, "),
             ("balance: @round_robbin", "balance `round_robbin` is not known", "did you mean `round_robin`?"),
             ("balance: @maglev", "balance `maglev` is not implemented in evener", "implemented now: round_robin"),
-            ("when_down: @refuse", "when_down `refuse` is not implemented", "reset, close"),
+            ("when_down: @wait", "when_down `wait` is not known", "reset, close, refuse, hold, fail_open"),
             ("when_down: @explode", "when_down `explode` is not known", "known: reset, close"),
             ("retries: @101", "retries `101` is out of range", "0 to 100"),
             ("retries: @-1", "retries `-1` is not a whole number", "0 to 100"),
