@@ -80,6 +80,7 @@
 //!
 //! TLS termination, HTTP routing, UDP, scripting. A queue between threads that copy: back-pressure
 //! is the kernel's, by its socket buffers. A clock in the data path: the reaper has one for all.
+#![doc = include_str!("doc/why_not_async.md")]
 
 pub mod acceptor;
 pub mod admin;
