@@ -76,6 +76,7 @@
 //! | `keys` (`evener top` only) | | `read` of the terminal | `q` is pressed, or the process ends |
 //! | `demo`, `dummy …` (`evener demo` only) | the built-in backends | `read` of the terminal; `accept`, `read` | the process ends |
 //!
+#![doc = include_str!("doc/channels_and_locks.md")]
 //! # What is deliberately absent
 //!
 //! TLS termination, HTTP routing, UDP, scripting. A queue between threads that copy: back-pressure
