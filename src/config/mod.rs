@@ -19,6 +19,7 @@ pub mod defaults;
 pub mod diff;
 mod error;
 mod file;
+mod outlier;
 mod pools;
 mod print;
 mod proxy_protocol;
@@ -107,6 +108,8 @@ pub struct Pool {
     pub panic_threshold: f64,
     /// The PROXY header that tells its backends whom a connection is for; `None` is `off`.
     pub send_proxy_protocol: Option<Version>,
+    /// When real connections that fail take a backend out; `None` is `off`.
+    pub outlier_detection: Option<crate::policy::outlier::Rules>,
     /// How backends are probed; `None` is `off`, and every backend counts as up.
     pub health_check: Option<HealthCheck>,
     /// The servers; at least one.
