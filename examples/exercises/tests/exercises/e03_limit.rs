@@ -11,8 +11,9 @@ fn burst(limit: u32, clients: usize) -> (usize, u32) {
         let (limit, all_there) = (Limit::new(limit), Barrier::new(clients));
         let came_in = thread::scope(|scope| {
             let client = || {
-                let wait = || drop(all_there.wait());
-                limit.enter(wait)
+                limit.enter(|| {
+                    all_there.wait();
+                })
             };
             let clients: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
             let came_in = clients.into_iter().map(|client| client.join().unwrap());
