@@ -7,6 +7,8 @@ use super::{Choice, Pick, Policy};
 pub static POLICY: Policy = Policy {
     name: "most_connections",
     summary: "the backend with the most sessions",
+    by_client: false,
+    table: None,
     pick,
     standing,
 };

@@ -10,7 +10,7 @@
 //! how many sessions it has. Say in `Pick::seen` what you saw there, and the pool counts the session
 //! only if that has not changed meanwhile (step 9).
 
-use exercises::policy::balance::{Choice, Pick, Rotation, by_name};
+use exercises::policy::balance::{Choice, Hashing, Pick, Rotation, by_name};
 
 /// What `most_connections` picks among idle or busy backends of weight 1.
 fn pick(active: &[u32], tried: &[usize], full: &[usize]) -> Option<Pick> {
@@ -23,6 +23,7 @@ fn pick(active: &[u32], tried: &[usize], full: &[usize]) -> Option<Pick> {
         tried,
         ticket: 5,
         random: 7,
+        hashing: Hashing::default(),
     })
 }
 
