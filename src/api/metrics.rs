@@ -92,7 +92,8 @@ const OF_BACKEND: &[OfBackend] = &[
     OfBackend { name: "evener_backend_connections_active", kind: "gauge", help: "Sessions that hold the backend now.", value: |b| b.active.get().into() },
     OfBackend { name: "evener_backend_received_bytes_total", kind: "counter", help: "Bytes from the backend, those of live sessions included.", value: |b| b.counts.bytes_out.get() },
     OfBackend { name: "evener_backend_sent_bytes_total", kind: "counter", help: "Bytes to the backend, those of live sessions included.", value: |b| b.counts.bytes_in.get() },
-    OfBackend { name: "evener_backend_up", kind: "gauge", help: "1 while probes find it well.", value: |b| (b.health() == Health::Up).into() },
+    OfBackend { name: "evener_backend_up", kind: "gauge", help: "1 while it is up: probes find it well, and it is not ejected.", value: |b| (b.health() == Health::Up).into() },
+    OfBackend { name: "evener_backend_ejections_total", kind: "counter", help: "How often it was ejected because connections to it failed.", value: |b| b.counts.ejections.get() },
     OfBackend { name: "evener_backend_weight", kind: "gauge", help: "Its share relative to the others of the pool.", value: |b| b.intent().current().weight.into() },
 ];
 

@@ -20,6 +20,7 @@ pub mod diff;
 mod error;
 mod file;
 mod hashing;
+mod outlier;
 mod pools;
 mod print;
 mod proxy_protocol;
@@ -111,6 +112,8 @@ pub struct Pool {
     pub send_proxy_protocol: Option<Version>,
     /// How a policy that hashes does it.
     pub hashing: Hashing,
+    /// When real connections that fail take a backend out; `None` is `off`.
+    pub outlier_detection: Option<crate::policy::outlier::Rules>,
     /// How backends are probed; `None` is `off`, and every backend counts as up.
     pub health_check: Option<HealthCheck>,
     /// The servers; at least one.

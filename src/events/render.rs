@@ -30,6 +30,7 @@ impl Event {
             ),
             Event::AdminTokenPublic { file } => ("admin_token_public", json!({"file": file})),
             Event::HealthChanged(change) => ("health_changed", change.fields()),
+            Event::Ejection(ejection) => ("ejection", ejection.fields()),
             Event::PoolMode { pool, old, new } => (
                 "pool_mode",
                 json!({"pool": &**pool, "old": old.word(), "new": new.word()}),
@@ -162,6 +163,7 @@ impl fmt::Display for Event {
                 "every user of this machine can read the admin token in {file}; try: chmod o-r {file}"
             ),
             Event::HealthChanged(change) => write!(f, "{change}"),
+            Event::Ejection(ejection) => ejection.fmt(f),
             Event::PoolMode { pool, new, .. } => match new {
                 Mode::Normal => write!(f, "pool {pool} is served by its primaries again"),
                 Mode::Panic => write!(

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, never, select};
 
 use super::agenda::Agenda;
+use super::ejections::{Ejections, Suspect};
 use super::probe::{self, Outcome};
 use super::target::{All, Order};
-use crate::events::{Event, HealthChange};
+use crate::events::{Ejection, Event, HealthChange};
 use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
 use crate::policy::health::{Health, Transition};
@@ -76,17 +77,27 @@ struct Round {
     _done: Sender<Infallible>,
 }
 
+/// How the health thread is told and tells.
+#[derive(Debug)]
+pub struct Channels {
+    /// What to probe. It ends with the last who can send here.
+    pub orders: Receiver<Order>,
+    /// Backends to which real connections fail.
+    pub suspects: Receiver<Suspect>,
+    /// Takes a message when a pool is served otherwise than before.
+    pub mode_changed: Sender<()>,
+}
+
 /// What the health thread owns.
 #[derive(Debug)]
 pub struct Checker {
     agenda: Agenda,
-    orders: Receiver<Order>,
+    ejections: Ejections,
+    channels: Channels,
     threads: Threads,
     log: Log,
     stats: Arc<Stats>,
     epoch: Instant,
-    /// Takes a message when a pool is served otherwise than before.
-    mode_changed: Sender<()>,
     seed: u64,
     /// How many random numbers were used.
     drawn: u64,
@@ -104,30 +115,28 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// A checker that is told by `orders` what to probe, and tells by `mode_changed` that a pool is served
-    /// otherwise than before.
+    /// A checker that is told by these channels what to do.
     ///
     /// # Errors
     ///
     /// When there is no descriptor left.
     pub fn new(
-        orders: Receiver<Order>,
+        channels: Channels,
         threads: Threads,
         log: Log,
         stats: Arc<Stats>,
-        mode_changed: Sender<()>,
         seed: u64,
     ) -> io::Result<Checker> {
         let (watched, kept) = UnixStream::pair()?;
         let (news_in, news) = crossbeam_channel::unbounded();
         Ok(Checker {
             agenda: Agenda::default(),
-            orders,
+            ejections: Ejections::default(),
+            channels,
             threads,
             log,
             stats,
             epoch: Instant::now(),
-            mode_changed,
             seed,
             drawn: 0,
             in_flight: 0,
@@ -143,8 +152,11 @@ impl Checker {
     /// themselves.
     pub fn run(mut self) {
         threads::keep_going(|| {
-            let wake = self.start_due_probes();
-            let (orders, news) = (self.orders.clone(), self.news.clone());
+            self.let_in_due();
+            let next_end = self.ejections.next().map(|at| self.epoch + at);
+            let wake = self.start_due_probes().into_iter().chain(next_end).min();
+            let (orders, news) = (self.channels.orders.clone(), self.news.clone());
+            let suspects = self.channels.suspects.clone();
             select! {
                 recv(orders) -> order => match order {
                     Ok(order) => self.obey(order),
@@ -153,6 +165,11 @@ impl Checker {
                 recv(news) -> first => match first {
                     Ok(first) => self.take_news(first),
                     Err(_) => return ControlFlow::Break(()),
+                },
+                recv(suspects) -> suspect => match suspect {
+                    Ok(suspect) => self.eject(suspect),
+                    // Nobody is left who could report one.
+                    Err(_) => self.channels.suspects = never(),
                 },
                 recv(wake.map_or_else(never, crossbeam_channel::at)) -> _ => {}
             }
@@ -176,6 +193,7 @@ impl Checker {
                 unprobed,
             }) => {
                 self.agenda.replace(targets, now);
+                self.ejections.keep(&pools);
                 for (backend, condition) in unprobed {
                     if backend.health() != condition.health {
                         backend.set_condition(condition);
@@ -314,18 +332,41 @@ impl Checker {
         };
         target.probed_before = true;
         let (due, transition) = (target.due, target.machine.observe(good));
+        let backend = Arc::clone(&target.backend);
         if let Some(transition) = transition {
             let condition = Condition::new(transition.to, &reason);
             target.backend.set_condition(condition);
         }
         self.agenda.plan(number, due);
+        if good {
+            let back = self.ejections.found_well(&backend, now);
+            self.announce(back);
+        }
         Some((number, transition?, reason))
+    }
+
+    fn eject(&mut self, suspect: Suspect) {
+        let ejected = self.ejections.eject(suspect, self.epoch.elapsed());
+        self.announce(ejected);
+    }
+
+    fn let_in_due(&mut self) {
+        let back = self.ejections.let_in_due(self.epoch.elapsed());
+        self.announce(back);
+    }
+
+    /// Publishes what has changed, and tells the log.
+    fn announce(&self, changed: impl IntoIterator<Item = (Arc<Pool>, Ejection)>) {
+        for (pool, ejection) in changed {
+            self.publish(&pool);
+            self.log.send(Event::Ejection(ejection));
+        }
     }
 
     fn publish(&self, pool: &Pool) {
         if super::publish(pool, &self.log) {
             // A message that waits already says it, too; a server that is gone needs none.
-            let _ = self.mode_changed.try_send(());
+            let _ = self.channels.mode_changed.try_send(());
         }
     }
 

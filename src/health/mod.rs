@@ -3,10 +3,12 @@
 
 mod agenda;
 mod checker;
+mod ejections;
 mod probe;
 mod target;
 
-pub use checker::Checker;
+pub use checker::{Channels, Checker};
+pub use ejections::Suspect;
 pub use target::{All, Order, Target};
 
 use std::sync::Arc;

@@ -26,15 +26,12 @@ fn local_ports_that_ran_out_take_no_backend_down() {
     ));
     let pool = Arc::new(Pool::new(&of_config, vec![Arc::clone(&backend)], 1));
     let (log, log_thread) = Log::start(&config::Log::default(), io::sink()).unwrap();
-    let mut checker = Checker::new(
-        crossbeam_channel::bounded(0).1,
-        Threads::default(),
-        log,
-        Arc::default(),
-        crossbeam_channel::bounded(1).0,
-        1,
-    )
-    .unwrap();
+    let channels = Channels {
+        orders: crossbeam_channel::bounded(0).1,
+        suspects: crossbeam_channel::bounded(0).1,
+        mode_changed: crossbeam_channel::bounded(1).0,
+    };
+    let mut checker = Checker::new(channels, Threads::default(), log, Arc::default(), 1).unwrap();
     let number = checker
         .agenda
         .add(Target::new(pool, backend, check), Duration::ZERO);
