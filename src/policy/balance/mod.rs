@@ -21,13 +21,14 @@ pub mod random;
 mod rotation;
 pub mod round_robin;
 pub mod source_hash;
+mod table;
 #[cfg(test)]
 mod testing;
 
 pub use hashing::{Hashing, backend_keys, client_key};
 pub use interleave::SLOTS_MAX;
-pub use maglev::Table;
 pub use rotation::{Member, Rotation};
+pub use table::{BuildTable, Table};
 
 /// Every policy there is, in the order in which messages list them.
 pub static POLICIES: &[&Policy] = &[
@@ -69,9 +70,6 @@ pub struct Policy {
     /// sentence: for `evener explain`.
     pub standing: fn(&Choice<'_>) -> Vec<String>,
 }
-
-/// Makes a table of the keys and the weights of all configured backends, by index.
-pub type BuildTable = fn(keys: &[u64], weights: &[u32]) -> Table;
 
 /// Everything that a policy may look at to pick a backend.
 pub struct Choice<'a> {

@@ -14,7 +14,7 @@ pub(super) struct Scene {
     pub(super) limit: u32,
     pub(super) tried: Vec<usize>,
     pub(super) keys: Vec<u64>,
-    table: Option<Table>,
+    pub(super) table: Option<Table>,
     balance_factor: Option<f64>,
 }
 
