@@ -15,7 +15,7 @@ use std::time::Instant;
 use evener::policy::balance::{
     Choice, Hashing, Policy, Rotation, Table, backend_keys, maglev, source_hash,
 };
-use evener::policy::splitmix;
+use evener::policy::{slow_start, splitmix};
 
 /// Backends, as in the paper.
 const BACKENDS: usize = 1000;
@@ -70,6 +70,7 @@ fn home(
         rotation,
         active: &|_| 0,
         is_full: &|_| false,
+        share: &|_| slow_start::WHOLE,
         tried: &[],
         ticket: 0,
         random: 0,

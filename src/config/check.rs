@@ -198,7 +198,6 @@ impl Config {
                     "no listener uses pool {name}; it is probed and gets no client"
                 ));
             }
-            warnings.extend(pool.hashing.warning(&pool.name, pool.balance));
             if let Some(rules) = &pool.outlier_detection
                 && rules.ejection_time > rules.max_ejection_time
             {
@@ -219,6 +218,7 @@ impl Config {
                     quoted(&one.name),
                 ));
             }
+            warnings.extend(pool.hashing.warning(&pool.name, pool.balance));
             if let Some(check) = &pool.health_check
                 && check.timeout > check.interval
             {

@@ -34,15 +34,6 @@ pub const PANIC_THRESHOLD: f64 = 0.0;
 /// What it may be.
 pub const PANIC_THRESHOLD_RANGE: RangeInclusive<f64> = 0.0..=1.0;
 
-/// Bits of an IPv6 client's address that a hash goes by: all, as in HAProxy and nginx. With 64, a host
-/// that changes its address within its network (RFC 8981, about once a day) would keep its backend; but
-/// in a data centre all clients may be of one /64, and one backend would get them all.
-pub const HASH_IPV6_PREFIX: u32 = 128;
-/// What it may be.
-pub const HASH_IPV6_PREFIX_RANGE: RangeInclusive<u32> = 1..=128;
-/// What `hash_balance_factor` may be: below 1 there would be no room for all.
-pub const HASH_BALANCE_FACTOR_RANGE: RangeInclusive<f64> = 1.0..=9.0;
-
 /// Connections in a row that fail before a backend is ejected. Envoy waits for 5; each of them costs a
 /// client a retry, and a local fault does not count.
 pub const CONSECUTIVE_FAILURES: u32 = 3;
@@ -56,6 +47,14 @@ pub const MAX_EJECTION_TIME: Duration = Duration::from_secs(300);
 pub const MAX_EJECTION_PERCENT: u32 = 50;
 /// What a percentage may be.
 pub const PERCENT_RANGE: RangeInclusive<u32> = 0..=100;
+/// Bits of an IPv6 client's address that a hash goes by: all, as in HAProxy and nginx. With 64, a host
+/// that changes its address within its network (RFC 8981, about once a day) would keep its backend; but
+/// in a data centre all clients may be of one /64, and one backend would get them all.
+pub const HASH_IPV6_PREFIX: u32 = 128;
+/// What it may be.
+pub const HASH_IPV6_PREFIX_RANGE: RangeInclusive<u32> = 1..=128;
+/// What `hash_balance_factor` may be: below 1 there would be no room for all.
+pub const HASH_BALANCE_FACTOR_RANGE: RangeInclusive<f64> = 1.0..=9.0;
 
 /// From one probe of a backend to the next (HAProxy `inter`).
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
@@ -236,6 +235,7 @@ impl Pool {
             hashing: Hashing::default(),
             health_check: Some(HealthCheck::default()),
             outlier_detection: Some(outlier_detection()),
+            slow_start: None,
             backends,
         }
     }

@@ -160,13 +160,6 @@ fn health_check() -> impl Strategy<Value = HealthCheck> {
     )
 }
 
-fn hashing() -> impl Strategy<Value = Hashing> {
-    (1..=128_u32, option::of(10_000..=90_000_u32)).prop_map(|(ipv6_prefix, factor)| Hashing {
-        ipv6_prefix,
-        balance_factor: factor.map(|factor| f64::from(factor) / 10_000.0),
-    })
-}
-
 fn outlier_detection() -> impl Strategy<Value = Rules> {
     (STREAK_RANGE, time(1), time(1), PERCENT_RANGE).prop_map(
         |(consecutive_failures, ejection_time, max_ejection_time, max_ejection_percent)| Rules {
@@ -176,6 +169,13 @@ fn outlier_detection() -> impl Strategy<Value = Rules> {
             max_ejection_percent,
         },
     )
+}
+
+fn hashing() -> impl Strategy<Value = Hashing> {
+    (1..=128_u32, option::of(10_000..=90_000_u32)).prop_map(|(ipv6_prefix, factor)| Hashing {
+        ipv6_prefix,
+        balance_factor: factor.map(|factor| f64::from(factor) / 10_000.0),
+    })
 }
 
 fn pools() -> impl Strategy<Value = Vec<Pool>> {
@@ -189,7 +189,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
         (
             hashing(),
             option::of(health_check()),
-            option::of(outlier_detection()),
+            (option::of(outlier_detection()), option::of(time(1))),
         ),
         backends(),
     );
@@ -201,7 +201,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 retries,
                 (when_down, panic),
                 send_proxy_protocol,
-                (hashing, health_check, outlier_detection),
+                (hashing, health_check, (outlier_detection, slow_start)),
                 backends,
             ),
         )| {
@@ -216,6 +216,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 hashing,
                 health_check,
                 outlier_detection,
+                slow_start,
                 backends,
             }
         };
@@ -338,6 +339,7 @@ pools:
       rise: 2
       fall: 3
       jitter: 10%
+    slow_start: off
     outlier_detection:
       consecutive_failures: 3
       ejection_time: 10s
