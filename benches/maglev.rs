@@ -15,7 +15,7 @@ use std::time::Instant;
 use evener::policy::balance::{
     Choice, Hashing, Policy, Rotation, Table, backend_keys, maglev, source_hash,
 };
-use evener::policy::splitmix;
+use evener::policy::{slow_start, splitmix};
 
 /// Backends, as in the paper.
 const BACKENDS: usize = 1000;
@@ -41,7 +41,7 @@ fn shares() -> String {
     let members: Vec<_> = (0..BACKENDS).map(|backend| (backend, 1)).collect();
     let rotation = Rotation::new(&members);
     let of_entries = table.entries().iter().map(|backend| *backend as usize);
-    let clients = (0..u64::from(maglev::ENTRIES)).map(|n| splitmix::nth(42, n));
+    let clients = (0..u64::from(Table::ENTRIES)).map(|n| splitmix::nth(42, n));
     let client = |policy: &'static Policy| {
         let pick = |client| home(policy, &rotation, &keys, &table, client);
         spread(clients.clone().filter_map(pick))
@@ -71,6 +71,7 @@ fn home(
         active: &|_| 0,
         share: &|_| 1000,
         is_full: &|_| false,
+        share: &|_| slow_start::WHOLE,
         tried: &[],
         ticket: 0,
         random: 0,
@@ -117,7 +118,7 @@ fn changes(rounds: u64) -> String {
                 in_vain += u32::from(old != new && weights[*old as usize] > 0);
             }
         }
-        let percent = |count| 100.0 * f64::from(count) / f64::from(maglev::ENTRIES) / rounds as f64;
+        let percent = |count| 100.0 * f64::from(count) / f64::from(Table::ENTRIES) / rounds as f64;
         let name = format!("  {leaving} of {backends}");
         let (changed, in_vain) = (percent(changed), percent(in_vain));
         report += &format!("{name:<44} {changed:7.2} %, of others than theirs {in_vain:6.2} %\n");

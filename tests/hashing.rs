@@ -133,8 +133,9 @@ fn only_the_clients_of_a_dead_backend_move_and_they_come_back() {
         let mut backends = dummies(["a", "b", "c"]);
         let names = named(&backends, &["a", "b", "c"]);
         let evener = Evener::start(&config(&names, &[&balance(policy), FAST], &[]));
-        // What nobody probes is found dead by each client anew.
-        let unaware = Evener::start(&config(&names, &[&balance(policy), UNPROBED], &[]));
+        // What nobody probes or ejects is found dead by each client anew.
+        let alone = [&*balance(policy), UNPROBED, "outlier_detection: off"];
+        let unaware = Evener::start(&config(&names, &alone, &[]));
         let before = homes(&evener);
         assert_eq!(before, homes(&unaware));
         backends[1].stop();

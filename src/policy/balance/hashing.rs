@@ -85,7 +85,7 @@ fn hash(seed: u64, bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Scene, assert_shares};
+    use super::super::testing::{Scene, assert_moves, assert_shares};
     use super::super::{POLICIES, Policy};
     use super::*;
     use proptest::prelude::*;
@@ -157,6 +157,31 @@ mod tests {
                 picks.for_each(|pick| shares[pick.backend] += 1);
                 assert_shares(&shares, &weights, 0.005);
             }
+        }
+    }
+
+    /// A backend that starts slowly gets its own clients back, as many as its share says, and each of them
+    /// for good; nobody else moves.
+    #[test]
+    fn clients_come_back_bit_by_bit() {
+        for policy in policies() {
+            let scene = Scene::new(&[1; 4]).for_policy(policy);
+            let homes = scene.picks(policy, 10_000);
+            let own = homes.iter().filter(|home| **home == 2).count() as f64;
+            let mut before = scene.down(&[2]).picks(policy, 10_000);
+            for share in [100, 500, 900, 1000] {
+                let ramp = scene.clone().starting(&[1000, 1000, share, 1000]);
+                let now = ramp.picks(policy, 10_000);
+                let back = now.iter().filter(|home| **home == 2).count() as f64;
+                let expected = own * f64::from(share) / 1000.0;
+                assert!(
+                    (back - expected).abs() < 0.05 * own,
+                    "{policy:?}: {back} of {own}"
+                );
+                assert_moves(&before, &now, |_, to| to == 2);
+                before = now;
+            }
+            assert_eq!(before, homes, "{policy:?}");
         }
     }
 

@@ -1,24 +1,20 @@
 //! `maglev`: the same client gets the same backend, by a table that every balancer builds alike.
 //!
-//! Each backend prefers the entries of the table in an order of its own, and they take turns, by weight
-//! and smoothly (`interleave`), each taking the first of its preference that is free, until the table is
-//! full. A client's key names an entry: O(1), however many backends (Eisenbud et al., "Maglev: A Fast and
-//! Reliable Software Network Load Balancer", NSDI 2016, section 3.4).
+//! A client's key names an entry of the [`Table`]: O(1), however many backends there are.
 //!
-//! The table is of the *configured* backends, sorted by key, and is built when they or their weights
-//! change; never because one goes up or down. Who hits an entry whose backend can't serve goes on
-//! through the table to one whose backend can, by steps that the client's key decides too: only the
-//! clients of that backend move, by weight to all others (to those of the neighbouring entries they would
-//! not be), and back when it is up again. Drained backends and backups keep their entries in the same
-//! way; a weight of 0 has none.
+//! The table is of the *configured* backends and is built when they or their weights change; never
+//! because one goes up or down. Who hits an entry whose backend can't serve goes on through the table to
+//! one whose backend can, by steps that the client's key decides too: only the clients of that backend
+//! move, by weight to all others (to those of the neighbouring entries they would not be), and back when
+//! it is up again. That takes as many steps as the share of those that serve is small, and never more
+//! than once through the table. Drained backends and backups keep their entries in the same way; a
+//! weight of 0 has none.
 //!
 //! Shares are whole entries, of 65,537: exact to 1 % up to about 600 backends, in larger pools
 //! `source_hash` is more exact. A changed set moves slightly more clients than need be.
 
 use super::bounded::{self, Admit};
-use super::interleave::interleave;
-use super::{Choice, Pick, Policy};
-use crate::policy::splitmix::{below, nth};
+use super::{Choice, Pick, Policy, Table};
 
 /// A table of turns by preference.
 pub static POLICY: Policy = Policy {
@@ -29,85 +25,6 @@ pub static POLICY: Policy = Policy {
     pick,
     standing,
 };
-
-/// Entries of a table: a prime, so that every step leads through all of it (the size in the paper).
-pub const ENTRIES: u32 = 65_537;
-
-/// An entry that nobody has taken yet.
-const FREE: u32 = u32::MAX;
-
-/// Which backend, by its index in the pool, each entry belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
-    /// Of each backend of the pool, what it was built with.
-    weights: Vec<u32>,
-    /// All of them, or none if there is no backend with a weight.
-    entries: Vec<u32>,
-}
-
-/// How a backend goes through the table: from one entry on by equal steps.
-struct Preference {
-    backend: u32,
-    at: u32,
-    step: u32,
-}
-
-impl Table {
-    /// The table of backends with these keys and weights, by index.
-    pub fn new(keys: &[u64], weights: &[u32]) -> Table {
-        let mut order: Vec<(u64, u32, u32)> = (0..)
-            .zip(keys.iter().zip(weights))
-            .filter(|(_, (_, weight))| **weight > 0)
-            .map(|(backend, (key, weight))| (*key, backend, *weight))
-            .collect();
-        order.sort_unstable();
-        let in_order: Vec<u32> = order.iter().map(|(_, _, weight)| *weight).collect();
-        let turns = interleave(&in_order);
-        let preference = |(key, backend, _)| Preference {
-            backend,
-            at: below(nth(key, 1), u64::from(ENTRIES)) as u32,
-            step: below(nth(key, 2), u64::from(ENTRIES - 1)) as u32 + 1,
-        };
-        let mut preferences: Vec<Preference> = order.into_iter().map(preference).collect();
-        let mut entries = match turns.is_empty() {
-            true => Vec::new(),
-            false => vec![FREE; ENTRIES as usize],
-        };
-        for &turn in turns.iter().cycle().take(ENTRIES as usize) {
-            let preference = &mut preferences[turn];
-            while entries[preference.at as usize] != FREE {
-                preference.at = (preference.at + preference.step) % ENTRIES;
-            }
-            entries[preference.at as usize] = preference.backend;
-        }
-        Table {
-            weights: weights.to_vec(),
-            entries,
-        }
-    }
-
-    /// Whose each entry is, by index in the pool; none at all where no backend has a weight.
-    pub fn entries(&self) -> &[u32] {
-        &self.entries
-    }
-
-    /// Whether it was built with these weights.
-    pub fn is_for(&self, weights: &[u32]) -> bool {
-        self.weights == weights
-    }
-
-    /// The backends, each as often as it has entries, in the order in which this client comes to them:
-    /// from entry `key · 65537 / 2^64` on by steps of `nth(key, 1) · 65536 / 2^64 + 1`.
-    fn from(&self, client: u64) -> impl Iterator<Item = usize> {
-        let start = below(client, u64::from(ENTRIES)) as u32;
-        let step = below(nth(client, 1), u64::from(ENTRIES - 1)) as u32 + 1;
-        let places = std::iter::successors(Some(start), move |at| Some((at + step) % ENTRIES));
-        let backends = places.map_while(|at| self.entries.get(at as usize));
-        backends
-            .take(ENTRIES as usize)
-            .map(|backend| *backend as usize)
-    }
-}
 
 fn pick(choice: &Choice<'_>) -> Option<Pick> {
     bounded::pick(choice, first)
@@ -151,45 +68,13 @@ fn standing(choice: &Choice<'_>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Rotation;
     use super::super::testing::{Scene, assert_moves, assert_shares};
-    use super::super::{Rotation, backend_keys};
     use super::*;
+    use crate::policy::splitmix::nth;
 
     fn scene(weights: &[u32]) -> Scene {
         Scene::new(weights).for_policy(&POLICY)
-    }
-
-    fn keys(backends: impl Iterator<Item = usize>) -> Vec<u64> {
-        backend_keys(backends.map(|n| format!("10.0.0.1:{n}")))
-    }
-
-    fn table(weights: &[u32]) -> Table {
-        Table::new(&keys(0..weights.len()), weights)
-    }
-
-    /// How many entries each backend has.
-    fn counts(table: &Table, backends: usize) -> Vec<u64> {
-        let mut counts = vec![0; backends];
-        for &backend in &table.entries {
-            counts[backend as usize] += 1;
-        }
-        counts
-    }
-
-    /// Every entry is taken, and each backend has its share of them, give or take one.
-    #[test]
-    fn entries_are_as_the_weights() {
-        let equal = [1; 1000];
-        for weights in [&equal[..], &[3, 1, 0, 4, 2], &[256, 1], &[1; 3], &[7]] {
-            let table = table(weights);
-            assert_eq!(table.entries.len(), ENTRIES as usize);
-            let total: u32 = weights.iter().sum();
-            for (count, weight) in counts(&table, weights.len()).into_iter().zip(weights) {
-                let exact = f64::from(ENTRIES) * f64::from(*weight) / f64::from(total);
-                assert!((count as f64 - exact).abs() <= 1.0, "{count} of {exact}");
-            }
-        }
-        assert!(table(&[0, 0]).entries.is_empty() && table(&[]).entries.is_empty());
     }
 
     /// And so each has its share of 100,000 clients.
@@ -198,19 +83,6 @@ mod tests {
         for weights in [&[1; 10][..], &[3, 1, 0, 4, 2], &[1; 100]] {
             assert_shares(&scene(weights).shares(&POLICY, 100_000), weights, 0.005);
         }
-    }
-
-    /// The table does not depend on the order of the list: every balancer has the same.
-    #[test]
-    fn the_order_of_the_list_does_not_matter() {
-        let (weights, size) = ([3, 1, 2, 1, 5], 5);
-        let there = table(&weights);
-        let order = [4, 2, 0, 3, 1];
-        let shuffled: Vec<u32> = order.iter().map(|&n: &usize| weights[n]).collect();
-        let here = Table::new(&keys(order.into_iter()), &shuffled);
-        let meant = here.entries.iter().map(|&place| order[place as usize]);
-        assert!(meant.eq(there.entries.iter().map(|&backend| backend as usize)));
-        assert!(here.is_for(&shuffled) && !here.is_for(&weights) && size == order.len());
     }
 
     /// A backend that goes down moves its own clients alone, to all others by weight.
@@ -231,24 +103,6 @@ mod tests {
         assert_shares(&shares, &[1, 3, 1, 1], 0.02);
     }
 
-    /// A backend that leaves the config, or comes back, moves hardly more clients than its own.
-    #[test]
-    fn a_changed_set_moves_few_clients() {
-        for size in [3_u32, 10, 100] {
-            let all: Vec<u32> = (0..size).map(|n| n % 3 + 1).collect();
-            for leaving in [0, 1, all.len() - 1] {
-                let mut rest = all.clone();
-                let own = std::mem::take(&mut rest[leaving]);
-                let (before, after) = (table(&all), table(&rest));
-                let pairs = before.entries.iter().zip(&after.entries);
-                let moved = pairs.filter(|(before, after)| before != after).count();
-                let moved = moved as f64 / f64::from(ENTRIES);
-                let own = f64::from(own) / f64::from(all.iter().sum::<u32>());
-                assert!(moved < own + 0.02, "{moved} of {own}, of {size}");
-            }
-        }
-    }
-
     /// A retry goes to the backend that would be the client's if those tried were down.
     #[test]
     fn retries_go_on_in_the_table() {
@@ -260,31 +114,17 @@ mod tests {
     /// A pool with more backends than entries gives each entry to another.
     #[test]
     fn more_backends_than_entries() {
-        let weights = vec![1; ENTRIES as usize + 10];
-        let counts = counts(&table(&weights), weights.len());
-        assert!(counts.iter().all(|count| *count <= 1));
-        let without = counts
-            .iter()
-            .position(|count| *count == 0)
-            .expect("ten have none");
+        let weights = vec![1; Table::ENTRIES as usize + 1];
         let mut alone = scene(&weights);
+        let mut has_entry = vec![false; weights.len()];
+        for &backend in alone.table.iter().flat_map(Table::entries) {
+            let before = std::mem::replace(&mut has_entry[backend as usize], true);
+            assert!(!before, "{backend} has two");
+        }
+        let without = has_entry.iter().position(|has| !has).expect("one has none");
         alone.rotation = Rotation::new(&[(without, 1)]);
         let pick = alone.pick(&POLICY, 0, 42);
         assert_eq!(pick.map(|pick| pick.backend), Some(without));
-    }
-
-    /// The table of three backends, by the first entries and a sum over all: as it ever was.
-    #[test]
-    fn the_table_is_as_it_ever_was() {
-        let table = table(&[1, 2, 3]);
-        assert_eq!(
-            table.entries[..16],
-            [0, 2, 2, 1, 2, 2, 1, 2, 2, 1, 1, 0, 0, 1, 2, 2]
-        );
-        let sum = table.entries.iter().fold(0, |sum, &backend| {
-            crate::policy::splitmix::mix(sum ^ u64::from(backend))
-        });
-        assert_eq!(sum, 0x8421_cf23_c981_069b);
     }
 
     /// What is told of the members is what is done: the first is picked, and when the first ones are

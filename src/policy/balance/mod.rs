@@ -16,13 +16,14 @@ mod hashing;
 mod interleave;
 mod load;
 mod rotation;
+mod table;
 #[cfg(test)]
 mod testing;
 
 pub use hashing::{Hashing, backend_keys, client_key};
 pub use interleave::SLOTS_MAX;
-pub use maglev::Table;
 pub use rotation::{Member, Rotation};
+pub use table::{BuildTable, Table};
 
 /// Declares each file as a module and lists the policies in it, so that none can be declared and
 /// forgotten in the list. rustfmt does not see modules in a macro: `scripts/test` names them to it.
@@ -73,9 +74,6 @@ pub struct Policy {
     /// sentence: for `evener explain`.
     pub standing: fn(&Choice<'_>) -> Vec<String>,
 }
-
-/// Makes a table of the keys and the weights of all configured backends, by index.
-pub type BuildTable = fn(keys: &[u64], weights: &[u32]) -> Table;
 
 /// Everything that a policy may look at to pick a backend.
 pub struct Choice<'a> {

@@ -7,6 +7,9 @@
 //! leaves, its clients alone move, each to the second of its own order; when one comes or gets a larger
 //! weight, clients move to it only. A ring of points has none of that exactly, and a table to build.
 //!
+//! For other implementations: with `bits = mix(client's key ^ backend's key)` and `u = (bits >> 11) / 2^53`,
+//! the number is `-ln(1 - u) / weight`; of equals the lower key wins.
+//!
 //! The price is O(members) for a pick, as for `least_connections`: a few ns for each backend (see
 //! `benches/micro.rs`). From a thousand backends on, `maglev` is the cheaper one.
 

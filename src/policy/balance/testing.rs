@@ -16,7 +16,7 @@ pub(super) struct Scene {
     pub(super) shares: Vec<u32>,
     pub(super) tried: Vec<usize>,
     pub(super) keys: Vec<u64>,
-    table: Option<Table>,
+    pub(super) table: Option<Table>,
     balance_factor: Option<f64>,
 }
 
