@@ -235,6 +235,7 @@ impl Pool {
             hashing: Hashing::default(),
             health_check: Some(HealthCheck::default()),
             outlier_detection: Some(outlier_detection()),
+            slow_start: None,
             backends,
         }
     }

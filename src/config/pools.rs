@@ -43,6 +43,9 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
     });
     let hashing = Hashing::read(&mut map, reading);
     let health_check = read_health_check(map.take("health_check"), reading);
+    let slow_start = map.read(reading, "slow_start", None, |text| {
+        or_off(text, |text| duration(text, defaults::TIMEOUT_MIN))
+    });
     let outlier_detection = outlier::read(map.take("outlier_detection"), reading);
     let backend_nodes = map.list(reading, "backends");
     if backend_nodes.is_none() {
@@ -65,6 +68,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         hashing,
         health_check,
         outlier_detection,
+        slow_start,
         backends,
     }
 }

@@ -132,6 +132,7 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
         None => writeln!(out, "    health_check: off")?,
         Some(check) => write_health_check(out, check)?,
     }
+    writeln!(out, "    slow_start: {}", time_or_off(pool.slow_start))?;
     outlier::write(out, pool.outlier_detection.as_ref())?;
     writeln!(out, "    backends:")?;
     for backend in &pool.backends {

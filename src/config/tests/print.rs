@@ -189,7 +189,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
         (
             hashing(),
             option::of(health_check()),
-            option::of(outlier_detection()),
+            (option::of(outlier_detection()), option::of(time(1))),
         ),
         backends(),
     );
@@ -201,7 +201,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 retries,
                 (when_down, panic),
                 send_proxy_protocol,
-                (hashing, health_check, outlier_detection),
+                (hashing, health_check, (outlier_detection, slow_start)),
                 backends,
             ),
         )| {
@@ -216,6 +216,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 hashing,
                 health_check,
                 outlier_detection,
+                slow_start,
                 backends,
             }
         };
@@ -338,6 +339,7 @@ pools:
       rise: 2
       fall: 3
       jitter: 10%
+    slow_start: off
     outlier_detection:
       consecutive_failures: 3
       ejection_time: 10s
