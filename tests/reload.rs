@@ -9,12 +9,12 @@
 
 mod support;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use support::{
-    Dummy, End, Evener, Load, RefusingPort, Server, addresses, config, connect, dummies,
+    BlackHole, Dummy, End, Evener, Load, RefusingPort, Server, addresses, config, connect, dummies,
     eventually, fate, is_live, is_silent_for, read_until_end, who_serves,
 };
 
@@ -390,6 +390,29 @@ fn a_reload_that_leaves_a_pool_to_its_backups_or_to_nobody_says_so() {
     evener.wait_log("pool p is served by its primaries again");
     reload(&evener, &config(&[&dead], &[FAST], &[]));
     evener.wait_log("pool p: nobody can serve");
+}
+
+#[test]
+fn a_pool_that_recovers_while_a_reload_waits_refuses_nobody_any_more() {
+    let mut a = Dummy::start("a");
+    let hole = BlackHole::new();
+    let slow = "health_check: { interval: 50ms, timeout: 30s, fall: 1, rise: 1 }";
+    let with = |backends: &[String]| config(backends, &[slow, "when_down: refuse"], &[]);
+    let primary = format!("{{ name: a, address: \"{}\" }}", a.address());
+    let hole = format!("{{ name: hole, address: \"{}\" }}", hole.address());
+    let evener = Evener::start(&with(std::slice::from_ref(&primary)));
+    a.stop();
+    eventually("a refusal", || TcpStream::connect(evener.address(0)).err());
+    // The reload waits for the first probe of the new backend, for half a minute.
+    evener.rewrite_config(&with(&[primary, hole]));
+    evener.signal(Signal::HUP);
+    eventually("that probe", || {
+        let names = evener.thread_names();
+        names.iter().any(|name| name == "probe hole").then_some(())
+    });
+    a.restart();
+    eventually("service", || who_serves(evener.address(0)).ok());
+    assert_eq!(evener.lines_with("config reloaded"), [""; 0]);
 }
 
 #[test]

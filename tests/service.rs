@@ -18,8 +18,8 @@ use std::time::Duration;
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::Signal;
 use support::{
-    BlackHole, DEADLINE, Dummy, Evener, Server, TempDir, config, connect, http_get,
-    read_to_end_with_deadline,
+    BlackHole, DEADLINE, Dummy, Evener, RefusingPort, Server, TempDir, config, connect, eventually,
+    http_get, read_to_end_with_deadline,
 };
 
 /// evener on this address in front of this backend.
@@ -227,16 +227,24 @@ fn the_watchdog_hears_of_an_evener_that_waits_for_a_probe() {
 #[test]
 fn the_watchdog_hears_nothing_from_an_evener_that_takes_no_clients_any_more() {
     let (manager, backend) = (Manager::new(), Dummy::start("a"));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let arguments = arguments(listener.local_addr().unwrap(), backend.address());
+    // By its number: one that the kernel has chosen is lost when the socket stops listening.
+    let port = RefusingPort::new();
+    let address = port.address();
+    let listener = TcpListener::bind(address).unwrap();
+    let arguments = arguments(address, backend.address());
     let listener = OwnedFd::from(listener);
     let evener = activated_by(Some(&manager), [&listener, &null()], "web:null", &arguments);
     // It gives signs of life while it waits for its first probes, too.
     while !manager.message().starts_with("READY=1") {}
     assert_eq!(manager.message(), "WATCHDOG=1");
 
-    // The socket is not evener's alone: whoever else has it can end it, and evener can't mend that.
-    rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
+    // The socket is not evener's alone: whoever else has it can end it. evener listens again then, unless
+    // somebody is faster to listen at that address.
+    let _other = eventually("the address", || {
+        // It fails where evener is between the two.
+        let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
+        TcpListener::bind(address).ok()
+    });
     evener.wait_log("restart evener");
     evener.wait_log("the service manager gets no sign of life any more");
     manager.socket.set_nonblocking(true).unwrap();

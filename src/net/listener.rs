@@ -113,7 +113,8 @@ pub struct Listening {
     bell: OwnedFd,
     /// Raised before the bell is rung; read by [`accept`] where it need not wait.
     closing: Flag,
-    /// Another process has the socket, too. Raised and read by the server.
+    /// Another process has the socket, too. Raised and read by the server; read by [`accept`] where that
+    /// process has shut it down.
     shared: Flag,
     /// Are clients let come at all? Written by the server; read by [`accept`] when the socket does not
     /// listen. A lock, because the socket and what is said of it change together.
@@ -186,13 +187,18 @@ impl Listening {
         Ok(was_refusing)
     }
 
-    /// Waits while clients are refused; says whether the socket listens after that.
+    /// Waits while clients are refused; says whether the socket listens after that, which another process
+    /// that shares it may have ended.
     fn wait_while_refusing(&self) -> bool {
         let mut door = self.door.lock();
         while *door == Door::Refusing {
             self.changed.wait(&mut door);
         }
-        *door == Door::Open && sockopt::socket_acceptconn(&self.socket).unwrap_or(false)
+        let listens = || sockopt::socket_acceptconn(&self.socket).unwrap_or(false);
+        // During an upgrade, one of two processes may find a pool dead that lives for the other.
+        let listens_again =
+            || self.shared.is_raised() && net::listen(&self.socket, BACKLOG).is_ok();
+        *door == Door::Open && (listens() || listens_again())
     }
 
     /// The address that it really has.

@@ -150,6 +150,10 @@ impl Server {
                     return;
                 }
                 recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),
+                // What has failed is tried again when the reload is done.
+                recv(self.mode_changes) -> _ => {
+                    let _ = self.open_and_refuse();
+                }
                 recv(too_late) -> _ => return,
             }
         }

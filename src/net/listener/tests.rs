@@ -81,6 +81,24 @@ fn shutting_down_leaves_the_socket_to_who_shares_it() {
 }
 
 #[test]
+fn a_socket_that_another_process_lets_refuse_clients_is_opened_again() {
+    let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
+    let address = listener.local_addr().unwrap();
+    let shared = TcpListener::from(listener.for_another_program().unwrap());
+    let other = Listening::new(Bound::inherited(shared).unwrap()).unwrap();
+    assert!(other.refuse());
+    std::thread::scope(|scope| {
+        let accepting = std::thread::Builder::new()
+            .spawn_scoped(scope, || accept(&listener))
+            .unwrap();
+        while plain(address).is_err() && !accepting.is_finished() {
+            std::thread::yield_now();
+        }
+        assert!(accepting.join().unwrap().is_ok());
+    });
+}
+
+#[test]
 fn an_inherited_socket_gets_the_options_of_our_own() {
     let socket = net::socket(rustix::net::AddressFamily::INET, SocketType::STREAM, None);
     let socket = socket.unwrap();
