@@ -256,6 +256,7 @@ impl Pool {
             health_check: Some(HealthCheck::default()),
             agent: None,
             outlier_detection: Some(outlier_detection()),
+            slow_start: None,
             backends,
         }
     }

@@ -117,6 +117,8 @@ pub struct Pool {
     pub panic_threshold: f64,
     /// The PROXY header that tells its backends whom a connection is for; `None` is `off`.
     pub send_proxy_protocol: Option<Version>,
+    /// How long the share of a backend that has recovered grows to its whole; `None` is `off`.
+    pub slow_start: Option<Duration>,
     /// When real connections that fail take a backend out; `None` is `off`.
     pub outlier_detection: Option<crate::policy::outlier::Rules>,
     /// How a policy that hashes does it.

@@ -2,7 +2,7 @@
 
 use super::check::Part;
 use super::reader::{Map, Reading, text};
-use super::value::{boolean, name, number, or_off, policy, share, word};
+use super::value::{boolean, duration, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
 use super::{Agent, Backend, Hashing, HealthCheck, Pool, WhenDown, defaults};
 use super::{address, outlier};
@@ -43,6 +43,9 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
     let hashing = Hashing::read(&mut map, reading);
     let health_check = HealthCheck::read(map.take("health_check"), reading);
     let agent = Agent::read(map.take("agent"), reading);
+    let slow_start = map.read(reading, "slow_start", None, |text| {
+        or_off(text, |text| duration(text, defaults::TIMEOUT_MIN))
+    });
     let outlier_detection = outlier::read(map.take("outlier_detection"), reading);
     let backend_nodes = map.list(reading, "backends");
     if backend_nodes.is_none() {
@@ -66,6 +69,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         health_check,
         agent,
         outlier_detection,
+        slow_start,
         backends,
     }
 }

@@ -133,6 +133,7 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
         Some(check) => check.write(out)?,
     }
     Agent::write(pool.agent.as_ref(), out)?;
+    writeln!(out, "    slow_start: {}", time_or_off(pool.slow_start))?;
     outlier::write(out, pool.outlier_detection.as_ref())?;
     writeln!(out, "    backends:")?;
     for backend in &pool.backends {

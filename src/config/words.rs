@@ -27,7 +27,6 @@ const LATER_KEYS: &[LaterKey] = &[
     later("config", "group", "off"),
     later("listener", "routes", "off"),
     later("pool", "on_down", "keep"),
-    later("pool", "slow_start", "off"),
     later("pool", "hedge_after", "off"),
     later("backend", "resolve_interval", "off"),
     later("timeouts", "max_lifetime", "off"),

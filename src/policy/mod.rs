@@ -19,6 +19,7 @@
 //! - [`queue`] says how many may wait for a backend, and how often they look up.
 //! - [`rate`] says how often something may happen: a token bucket.
 //! - [`schedule`] says when the next probe is due.
+//! - [`slow_start`] says how much of its share a backend gets that has just recovered.
 //! - [`splitmix`] makes random bits out of a counter.
 
 pub mod access;
@@ -36,6 +37,7 @@ pub mod proxy_protocol;
 pub mod queue;
 pub mod rate;
 pub mod schedule;
+pub mod slow_start;
 pub mod splitmix;
 
 /// The settings of every property test: the same cases in every run, and no files left behind.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::policy::eligible::Standing;
 use crate::policy::health::{self, AdminState, Health};
@@ -84,6 +84,8 @@ struct Known {
     agent: Option<AgentReport>,
     /// What real connections that failed have shown, while it is ejected for that.
     ejection: Option<Condition>,
+    /// When it was well again after it had failed; `None`: it never failed.
+    recovered: Option<Instant>,
 }
 
 /// What the agent of a backend has said.
@@ -155,6 +157,7 @@ impl Backend {
                 probed: Condition::new(health, "not probed yet"),
                 agent: None,
                 ejection: None,
+                recovered: None,
             }),
             failures: Streak::default(),
             active: Active::default(),
@@ -196,7 +199,12 @@ impl Backend {
 
     /// Ejects it, or lets it in again. Called by the health thread only.
     pub fn set_ejection(&self, ejection: Option<Condition>) {
-        let _old = std::mem::replace(&mut self.known.write().ejection, ejection);
+        let _old = self.learn(|known| std::mem::replace(&mut known.ejection, ejection));
+    }
+
+    /// When it was well again after it had failed.
+    pub fn recovered(&self) -> Option<Instant> {
+        self.known.read().recovered
     }
 
     /// What its agent has said.
@@ -206,13 +214,25 @@ impl Backend {
 
     /// Writes what the probes found. Called by the health thread only.
     pub fn set_condition(&self, condition: Condition) {
-        // The old reason is freed after the lock is released.
-        let _old = std::mem::replace(&mut self.known.write().probed, condition);
+        let _old = self.learn(|known| std::mem::replace(&mut known.probed, condition));
     }
 
     /// Writes what its agent has said. Called by the health thread only.
     pub fn set_agent_report(&self, report: Option<AgentReport>) {
-        let _old = std::mem::replace(&mut self.known.write().agent, report);
+        let _old = self.learn(|known| std::mem::replace(&mut known.agent, report));
+    }
+
+    /// Writes something that is known now, and what follows from it. What was known is given back, so that it
+    /// is freed after the lock is released.
+    fn learn<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
+        let mut known = self.known.write();
+        let before = known.condition().health;
+        let old = change(&mut known);
+        let has_failed = matches!(before, Health::Down | Health::Ejected);
+        if has_failed && known.condition().health == Health::Up {
+            known.recovered = Some(Instant::now());
+        }
+        old
     }
 
     /// How many sessions may hold it at once.

@@ -203,7 +203,7 @@ fn pools() {
             ("agent: { @agent-port: 8099, port: 1 }", "unknown key `agent-port` in agent", "evener calls it `port`"),
             ("@agent-check: { port: 8099 }", "unknown key `agent-check` in pool", "evener calls it `agent`"),
             ("health_check: @tcp", "health_check is the single value `tcp`", "health_check: { interval: 2s }"),
-            ("@slow_start: 30s", "`slow_start` is not implemented in evener", "remove it, or write `slow_start: off`"),
+            ("@on_down: close", "`on_down` is not implemented in evener", "remove it, or write `on_down: keep`"),
             ("panic_threshold: @101%", "panic_threshold `101%` is out of range", "0% to 100%"),
             ("@on_down: close", "`on_down` is not implemented", "on_down: keep"),
             ("send_proxy_protocol: @v3", "send_proxy_protocol `v3` is not known", "known: off, v1, v2"),

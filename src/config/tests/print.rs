@@ -243,7 +243,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
             hashing(),
             option::of(health_check()),
             agent(),
-            option::of(outlier_detection()),
+            (option::of(outlier_detection()), option::of(time(1))),
         ),
         backends(),
     );
@@ -255,7 +255,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 retries,
                 (when_down, panic),
                 send_proxy_protocol,
-                (hashing, health_check, agent, outlier_detection),
+                (hashing, health_check, agent, (outlier_detection, slow_start)),
                 backends,
             ),
         )| {
@@ -271,6 +271,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 health_check,
                 agent,
                 outlier_detection,
+                slow_start,
                 backends,
             }
         };
@@ -399,6 +400,7 @@ pools:
       port: off
       send_proxy_protocol: pool
     agent: off
+    slow_start: off
     outlier_detection:
       consecutive_failures: 3
       ejection_time: 10s
