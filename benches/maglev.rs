@@ -69,7 +69,6 @@ fn home(
     let pick = (policy.pick)(&Choice {
         rotation,
         active: &|_| 0,
-        share: &|_| 1000,
         is_full: &|_| false,
         share: &|_| slow_start::WHOLE,
         tried: &[],

@@ -84,7 +84,7 @@ struct Known {
     agent: Option<AgentReport>,
     /// What real connections that failed have shown, while it is ejected for that.
     ejection: Option<Condition>,
-    /// When it was well again after it had failed.
+    /// When it was well again after it had failed; `None`: it never failed.
     recovered: Option<Instant>,
 }
 
@@ -199,7 +199,12 @@ impl Backend {
 
     /// Ejects it, or lets it in again. Called by the health thread only.
     pub fn set_ejection(&self, ejection: Option<Condition>) {
-        self.change(|known| std::mem::replace(&mut known.ejection, ejection));
+        let _old = self.learn(|known| std::mem::replace(&mut known.ejection, ejection));
+    }
+
+    /// When it was well again after it had failed.
+    pub fn recovered(&self) -> Option<Instant> {
+        self.known.read().recovered
     }
 
     /// What its agent has said.
@@ -209,31 +214,25 @@ impl Backend {
 
     /// Writes what the probes found. Called by the health thread only.
     pub fn set_condition(&self, condition: Condition) {
-        self.change(|known| std::mem::replace(&mut known.probed, condition));
+        let _old = self.learn(|known| std::mem::replace(&mut known.probed, condition));
     }
 
     /// Writes what its agent has said. Called by the health thread only.
     pub fn set_agent_report(&self, report: Option<AgentReport>) {
-        self.change(|known| std::mem::replace(&mut known.agent, report));
+        let _old = self.learn(|known| std::mem::replace(&mut known.agent, report));
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Known) -> T) {
+    /// Writes something that is known now, and what follows from it. What was known is given back, so that it
+    /// is freed after the lock is released.
+    fn learn<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
         let mut known = self.known.write();
         let before = known.condition().health;
         let old = change(&mut known);
-        if matches!(before, Health::Down | Health::Ejected)
-            && known.condition().health == Health::Up
-        {
+        let has_failed = matches!(before, Health::Down | Health::Ejected);
+        if has_failed && known.condition().health == Health::Up {
             known.recovered = Some(Instant::now());
         }
-        drop(known);
-        // The old reason is freed after the lock is released.
-        drop(old);
-    }
-
-    /// When it was well again after it had failed; `None`: it never failed.
-    pub fn recovered(&self) -> Option<Instant> {
-        self.known.read().recovered
+        old
     }
 
     /// How many sessions may hold it at once.
