@@ -425,7 +425,8 @@ fn a_change_that_waits_when_evener_is_stopped_is_refused_at_once() {
     let evener = Evener::start(&config(&[a.address()], &[slow], &[ADMIN]));
     let asked = Admin::of(&evener);
     // The first reload waits for a probe for half a minute, and the second one for the first.
-    let backends = [a.address(), black_hole.address()];
+    let hole = format!("{{ name: hole, address: \"{}\" }}", black_hole.address());
+    let backends = [a.address().to_string(), hole];
     evener.rewrite_config(&config(&backends, &[slow], &[ADMIN]));
     evener.signal(Signal::HUP);
     let has_thread = |begin: &str| {
@@ -437,7 +438,7 @@ fn a_change_that_waits_when_evener_is_stopped_is_refused_at_once() {
                 .then_some(())
         });
     };
-    has_thread("probe");
+    has_thread("probe hole");
     std::thread::scope(|scope| {
         let second = scope.spawn(|| asked.post("/api/v1/reload", ""));
         has_thread("admin conn");
