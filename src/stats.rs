@@ -21,6 +21,8 @@ pub struct Stats {
     pub probes_good: Counter,
     /// Probes that found it not so.
     pub probes_bad: Counter,
+    /// How late probes began, all but the first of each backend.
+    pub probe_delay: Histogram,
 }
 
 impl Stats {

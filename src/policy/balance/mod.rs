@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use super::slow_start;
+
 mod bounded;
 mod hashing;
 mod interleave;
@@ -83,6 +85,9 @@ pub struct Choice<'a> {
     pub active: &'a dyn Fn(usize) -> u32,
     /// Tells whether a backend, by its index in the pool, has all the sessions that it may have.
     pub is_full: &'a dyn Fn(usize) -> bool,
+    /// Tells how much of its share a backend gets now, by its index in the pool, in thousandths: see
+    /// [`slow_start`].
+    pub share: &'a dyn Fn(usize) -> u32,
     /// The backends, by index in the pool, that this session has tried already, in that order:
     /// empty for its first try.
     pub tried: &'a [usize],
@@ -91,7 +96,8 @@ pub struct Choice<'a> {
     /// them. Drawn from one counter, the numbers would fall into step with the turns: retries would
     /// make first tries skip backends, and two dead backends would share out odd and even.
     pub ticket: u64,
-    /// 64 uniformly random bits, for this pick alone.
+    /// 64 uniformly random bits, for this pick alone; where the client decides, those of the client, the
+    /// same for each of its picks.
     pub random: u64,
     /// Who the client is, for the policies that go by that.
     pub hashing: Hashing<'a>,
@@ -111,10 +117,12 @@ pub struct Pick {
 }
 
 impl Choice<'_> {
-    /// Whether the backend has room for this session, which has not tried it yet. The list is short:
-    /// one backend for each retry.
+    /// Whether the backend has room for this session, which has not tried it yet, and is considered at
+    /// all while it starts slowly. The list of those tried is short: one backend for each retry.
     fn is_open(&self, backend: usize) -> bool {
-        !self.tried.contains(&backend) && !(self.is_full)(backend)
+        !self.tried.contains(&backend)
+            && !(self.is_full)(backend)
+            && slow_start::is_considered((self.share)(backend), backend, self.random)
     }
 }
 
@@ -149,6 +157,7 @@ impl fmt::Debug for Choice<'_> {
             rotation,
             active,
             is_full,
+            share,
             tried,
             ticket,
             random,
@@ -161,10 +170,13 @@ impl fmt::Debug for Choice<'_> {
             .collect();
         let members = rotation.members().iter();
         let full: Vec<bool> = members.map(|m| is_full(m.backend)).collect();
+        let members = rotation.members().iter();
+        let shares: Vec<u32> = members.map(|m| share(m.backend)).collect();
         f.debug_struct("Choice")
             .field("members", &rotation.members())
             .field("active", &active)
             .field("full", &full)
+            .field("shares", &shares)
             .field("tried", tried)
             .field("ticket", ticket)
             .field("random", random)
@@ -208,6 +220,21 @@ mod tests {
             let told = scene.clone().for_policy(policy).standing(policy, 5);
             assert_eq!(told.len(), 3, "{policy:?}");
             assert!(told.iter().all(|text| !text.is_empty()), "{told:?}");
+        }
+    }
+
+    /// A backend that starts slowly is passed over as often as the rest of its share says, by every
+    /// policy that deals out by turns or by chance.
+    #[test]
+    fn who_starts_slowly_gets_a_part_of_its_share() {
+        for name in ["round_robin", "random", "source_hash", "maglev"] {
+            let Some(policy) = by_name(name) else {
+                unreachable!("{name} is a policy");
+            };
+            let scene = Scene::new(&[1; 4]).starting(&[250]).for_policy(policy);
+            let shares = scene.shares(policy, 20_000);
+            // A quarter of a quarter.
+            assert!(shares[0].abs_diff(1_250) < 150, "{name}: {shares:?}");
         }
     }
 
