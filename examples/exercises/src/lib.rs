@@ -11,7 +11,4 @@ pub mod e06_who_wakes;
 pub mod e07_backpressure;
 pub mod e08_starved_probe;
 pub mod e09_every_order;
-
-/// evener's own policies, for exercise 10.
-#[path = "../../../src/policy/mod.rs"]
 pub mod policy;

@@ -20,6 +20,7 @@ fn pick(active: &[u32], tried: &[usize], full: &[usize]) -> Option<Pick> {
         rotation: &Rotation::new(&backends),
         active: &|backend| active[backend],
         is_full: &|backend| full.contains(&backend),
+        share: &|_| 1000,
         tried,
         ticket: 5,
         random: 7,
