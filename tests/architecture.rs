@@ -24,6 +24,7 @@ const FLOORS: &[&[&str]] = &[
     &["reaper"],
     &["session"],
     &["health"],
+    &["names"],
     &["registry"],
     &["admission"],
     &["pool"],
@@ -60,6 +61,7 @@ const KNOWS_ONLY: &[(&str, &[&str])] = &[
             "config", "events", "policy", "pool", "registry", "stats", "sync", "threads",
         ],
     ),
+    ("names", &["policy", "stats", "threads"]),
     (
         "registry",
         &["admission", "events", "net", "policy", "pool", "sync"],

@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use super::names;
 use super::process::{self, Usage};
 use crate::control::Control;
 use crate::policy::health::{AdminState, Health};
@@ -17,6 +18,7 @@ pub(super) fn metrics(control: &Control) -> String {
     let mut page = Page::default();
     listeners(&mut page, control);
     backends(&mut page, control);
+    names::metrics(&mut page, control);
     sessions(&mut page, control);
     config(&mut page, control);
     usage(&mut page, &process::usage());
@@ -283,21 +285,21 @@ fn usage(page: &mut Page, usage: &Usage) {
 
 /// The text so far.
 #[derive(Debug, Default)]
-struct Page {
+pub(super) struct Page {
     text: String,
     name: &'static str,
 }
 
 impl Page {
     /// Begins a metric.
-    fn head(&mut self, name: &'static str, kind: &str, help: &str) {
+    pub(super) fn head(&mut self, name: &'static str, kind: &str, help: &str) {
         self.name = name;
         // Writing to a String can't fail.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
     /// A value of the metric that was begun last.
-    fn sample(&mut self, suffix: &str, labels: &str, value: impl std::fmt::Display) {
+    pub(super) fn sample(&mut self, suffix: &str, labels: &str, value: impl std::fmt::Display) {
         let name = self.name;
         let _ = match labels {
             "" => writeln!(self.text, "{name}{suffix} {value}"),
@@ -319,7 +321,7 @@ impl Page {
 }
 
 /// The value of a label: a name may hold what the format takes for its own.
-fn escaped(name: &str) -> String {
+pub(super) fn escaped(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for char in name.chars() {
         match char {

@@ -19,6 +19,7 @@ mod changes;
 mod connections;
 mod explain;
 mod metrics;
+mod names;
 mod page;
 mod process;
 mod status;

@@ -28,6 +28,7 @@ pub(super) const KEY_ALIASES: &Aliases = &[
     ("state", &["admin_state", "mode"]),
     ("weight", &["load_balancing_weight", "share"]),
     ("interval", &["inter", "every", "period", "check_interval"]),
+    ("resolve_interval", &["resolve", "resolvers", "resolver", "dns_refresh_rate", "dns", "ttl", "refresh"]),
     ("rise", &["healthy_threshold", "passes", "success_threshold"]),
     ("fall", &["unhealthy_threshold", "fails", "max_fails", "failure_threshold"]),
     ("connect", &["connect_timeout", "dial_timeout", "dialTimeout", "backend_connection_timeout", "proxy_connect_timeout"]),

@@ -45,6 +45,12 @@ pub const HEALTH_FALL: u32 = 3;
 /// balancers drift apart, too little to be seen in how fast a failure is found.
 pub const HEALTH_JITTER: f64 = 0.1;
 
+/// From one answer for a host name to the next question: the time to live that service discovery
+/// gives its answers (Kubernetes' DNS: 30 s), so that asking more often would find the same.
+pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
+/// The shortest: a resolver has other users.
+pub const RESOLVE_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
 /// One attempt to connect to one backend (Envoy `connect_timeout`).
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No byte in either direction (nginx `proxy_timeout`).
@@ -195,6 +201,7 @@ impl Backend {
     pub fn new(address: BackendAddress) -> Backend {
         Backend {
             name: address.to_string(),
+            resolve_interval: address.default_interval(),
             address,
             weight: WEIGHT,
             state: AdminState::Ready,

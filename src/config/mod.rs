@@ -19,6 +19,7 @@ pub mod defaults;
 pub mod diff;
 mod error;
 mod file;
+mod names;
 mod pools;
 mod print;
 mod proxy_protocol;
@@ -126,6 +127,8 @@ pub struct Backend {
     pub state: crate::policy::health::AdminState,
     /// It only stands in while no other backend of the pool is up.
     pub backup: bool,
+    /// How often its host name is looked up; `None` (`off`): when the config is loaded only.
+    pub resolve_interval: Option<Duration>,
 }
 
 /// The address of a backend as it was written.

@@ -6,7 +6,7 @@ use super::error::Problem;
 use super::reader::{Map, Reading, kind, text};
 use super::value::{boolean, duration, name, number, policy, share, word};
 use super::yaml::{Node, Value};
-use super::{Backend, HealthCheck, Pool, Probe, WhenDown, defaults};
+use super::{Backend, BackendAddress, HealthCheck, Pool, Probe, WhenDown, defaults, names};
 use crate::policy::health::AdminState;
 use crate::policy::proxy_protocol::Version;
 
@@ -147,6 +147,10 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
         word("state", text, &states)
     });
     let backup = map.read(reading, "backup", false, boolean);
+    let default = address.as_ref().and_then(BackendAddress::default_interval);
+    let resolve_interval = map.read(reading, "resolve_interval", default, |text| {
+        names::resolve_interval(text, address.as_ref())
+    });
     let address_spot = map.spot("address");
     let name_spot = if map.has("name") {
         map.spot("name")
@@ -166,11 +170,12 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
         weight,
         state,
         backup,
+        resolve_interval,
         ..unnamed
     })
 }
 
-fn read_address(node: &Node, key: &str, reading: &mut Reading) -> Option<super::BackendAddress> {
+fn read_address(node: &Node, key: &str, reading: &mut Reading) -> Option<BackendAddress> {
     let address = text(node, key).and_then(|text| {
         address::backend(text).map_err(|problem| problem.of_key(key).at(node.spot))
     });

@@ -159,8 +159,10 @@ fn write_backend(out: &mut String, backend: &Backend) -> fmt::Result {
     let (address, state) = (text(&address), backend.state.word());
     writeln!(
         out,
-        "address: {address}, weight: {}, state: {state}, backup: {} }}",
-        backend.weight, backend.backup
+        "address: {address}, weight: {}, state: {state}, backup: {}, resolve_interval: {} }}",
+        backend.weight,
+        backend.backup,
+        time_or_off(backend.resolve_interval)
     )
 }
 

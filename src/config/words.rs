@@ -34,7 +34,6 @@ const LATER_KEYS: &[LaterKey] = &[
     later("health_check", "down_interval", "off"),
     later("backend", "max_connections", "off"),
     later("backend", "max_queue", "off"),
-    later("backend", "resolve_interval", "off"),
     later("timeouts", "queue", "off"),
     later("timeouts", "max_lifetime", "off"),
 ];

@@ -5,6 +5,7 @@
 
 mod health_change;
 mod measured;
+mod name;
 mod progress;
 mod reason;
 mod record;
@@ -14,6 +15,7 @@ mod tcplog;
 
 pub use health_change::HealthChange;
 pub use measured::{Load, Measured, Path};
+pub use name::NameChange;
 pub use progress::SessionProgress;
 pub use reason::EndReason;
 pub use record::{FailedAttempt, SessionRecord};
@@ -147,6 +149,13 @@ pub enum Event {
         /// As `reload --dry-run` shows it.
         change: String,
     },
+    /// Something is otherwise with the addresses of a host name.
+    Name(Box<NameChange>),
+    /// A backend comes or goes because its name has other addresses.
+    NameBackend {
+        /// As `reload --dry-run` shows it.
+        change: String,
+    },
     /// Something in a new config that is allowed, and probably not meant.
     ConfigWarning {
         /// What, and what would be right.
@@ -168,7 +177,7 @@ pub enum Event {
         /// What is otherwise now.
         change: String,
     },
-    /// A backend that is no longer in the config had sessions when its time was over.
+    /// A backend that is no longer in use had sessions when its time was over.
     LeavingAborted {
         /// The pool.
         pool: Arc<str>,
@@ -253,6 +262,7 @@ impl Event {
         match self {
             Event::Panicked { .. } | Event::Stuck { .. } | Event::NoSignOfLife => LogLevel::Error,
             Event::SessionEnded(record) => record.reason.level(),
+            Event::Name(change) => change.level(),
             Event::HealthChanged(HealthChange { up: false, .. })
             | Event::AcceptFailed { .. }
             | Event::ThreadRefused { .. }

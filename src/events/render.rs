@@ -81,6 +81,8 @@ impl Event {
                 json!({"generation": generation, "changes": changes}),
             ),
             Event::ConfigChanged { change } => ("config_changed", json!({"change": change})),
+            Event::Name(change) => ("name", change.fields()),
+            Event::NameBackend { change } => ("name_backend", json!({"change": change})),
             Event::ConfigWarning { warning } => ("config_warning", json!({"warning": warning})),
             Event::ReloadFailed { errors } => ("reload_failed", json!({"errors": errors})),
             Event::BackendChanged {
@@ -224,6 +226,8 @@ impl fmt::Display for Event {
                 "config reloaded, changes: {changes} (generation {generation})"
             ),
             Event::ConfigChanged { change } => write!(f, "config: {change}"),
+            Event::Name(change) => write!(f, "{change}"),
+            Event::NameBackend { change } => write!(f, "names: {change}"),
             Event::ConfigWarning { warning } => write!(f, "config: {warning}"),
             Event::ReloadFailed { errors } => write!(
                 f,
@@ -245,7 +249,7 @@ impl fmt::Display for Event {
                 sessions,
             } => write!(
                 f,
-                "backend {backend} (pool {pool}) is not in the config any more and its time is over: \
+                "backend {backend} (pool {pool}) is not in use any more and its time is over: \
                  {sessions} connections aborted"
             ),
             Event::Draining {

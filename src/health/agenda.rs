@@ -31,6 +31,9 @@ impl Agenda {
 
     /// Adds a target that is to be probed at once, and says its number.
     pub(super) fn add(&mut self, mut target: Target, now: Duration) -> u64 {
+        // What was known of it, if anything, is old: it was not probed until now.
+        let unknown = Condition::new(Health::Starting, "not probed yet");
+        target.backend.set_condition(unknown);
         let number = self.next_number;
         self.next_number += 1;
         target.due = now;
@@ -77,9 +80,6 @@ impl Agenda {
                     self.plan(number, next);
                 }
             } else {
-                // What was known of it is old: it was not probed until now.
-                let unknown = Condition::new(Health::Starting, "not probed yet");
-                new.backend.set_condition(unknown);
                 self.add(new, now);
             }
         }

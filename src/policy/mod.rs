@@ -11,6 +11,7 @@
 //! - [`health`] turns probe results into up and down, and says who may take a session.
 //! - [`idle`] says when a session has been silent for too long.
 //! - [`intent`] is what the administrator wants of a backend, by the config and since.
+//! - [`names`] says which addresses of a host name come and go, and when to ask again.
 //! - [`proxy_protocol`] reads and writes the header that names the client behind a proxy.
 //! - [`progress`] says when to tell how a long session is getting on.
 //! - [`rate`] says how often something may happen: a token bucket.
@@ -24,6 +25,7 @@ pub mod eligible;
 pub mod health;
 pub mod idle;
 pub mod intent;
+pub mod names;
 pub mod progress;
 pub mod proxy_protocol;
 pub mod rate;

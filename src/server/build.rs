@@ -4,11 +4,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::StartError;
-use crate::config::{self, BackendAddress, Config};
-use crate::control::Running;
+use crate::config::{self, Config};
+use crate::control::{Addresses, Running};
 use crate::health::{All, Target};
-use crate::net::resolve;
 use crate::policy::health::{Health, is_probed};
 use crate::policy::intent::{Intent, Wish};
 use crate::pool::{Backend, Condition, Pool};
@@ -22,6 +20,14 @@ pub(super) struct Draft {
     pub(super) wishes: Vec<(Arc<Backend>, Wish)>,
 }
 
+impl Draft {
+    /// Is nothing in it but what is running?
+    pub(super) fn is_of(&self, running: &Running) -> bool {
+        let mut pairs = self.pools.iter().zip(&running.pools);
+        self.pools.len() == running.pools.len() && pairs.all(|(new, old)| Arc::ptr_eq(new, old))
+    }
+}
+
 /// A different start of the random sequences in each process, from std's own source of randomness.
 pub(super) fn seed() -> u64 {
     RandomState::new().hash_one(0)
@@ -29,25 +35,26 @@ pub(super) fn seed() -> u64 {
 
 /// Builds the pools, with every address that a backend's name stands for. A backend that is running
 /// under the same names at the same address is taken over.
-pub(super) fn draft(config: &Config, running: &Running) -> Result<Draft, StartError> {
+pub(super) fn draft(config: &Config, addresses: &Addresses, running: &Running) -> Draft {
     let mut draft = Draft {
         pools: Vec::new(),
         wishes: Vec::new(),
     };
     for config in &config.pools {
-        let pool = build_pool(config, running, &mut draft.wishes)?;
+        let pool = build_pool(config, addresses, running, &mut draft.wishes);
         // Nobody uses it yet: how it stands is said when it is in force.
         let _ = pool.publish();
         draft.pools.push(pool);
     }
-    Ok(draft)
+    draft
 }
 
 fn build_pool(
     config: &config::Pool,
+    addresses: &Addresses,
     running: &Running,
     wishes: &mut Vec<(Arc<Backend>, Wish)>,
-) -> Result<Arc<Pool>, StartError> {
+) -> Arc<Pool> {
     let health = match config.health_check {
         Some(_) => Health::Starting,
         None => Health::Up,
@@ -59,7 +66,7 @@ fn build_pool(
             state: of_config.state,
             backup: of_config.backup,
         };
-        for (name, address) in addresses(of_config)? {
+        for (name, address) in addresses.of(of_config) {
             let backend = find(running, &config.name, &name, address).unwrap_or_else(|| {
                 let Wish { weight, state, .. } = wish;
                 let backend = Backend::new(&name, address, weight, state, health);
@@ -70,33 +77,11 @@ fn build_pool(
             backends.push(backend);
         }
     }
-    Ok(match running.pool(&config.name) {
+    match running.pool(&config.name) {
         Some(old) if old.config == *config && same(&old.backends, &backends) => Arc::clone(old),
         Some(old) => Arc::new(old.replaced_by(config, backends)),
         None => Arc::new(Pool::new(config, backends, seed())),
-    })
-}
-
-/// The addresses of a backend, each with the name of its own that it has.
-fn addresses(backend: &config::Backend) -> Result<Vec<(String, SocketAddr)>, StartError> {
-    let addresses = match &backend.address {
-        BackendAddress::Ip(address) => vec![*address],
-        BackendAddress::Name { host, port } => {
-            resolve::resolve(host, *port).map_err(|error| StartError::Resolve {
-                backend: backend.name.clone(),
-                error,
-            })?
-        }
-    };
-    let is_one = addresses.len() == 1;
-    let named = addresses.into_iter().map(|address| {
-        let name = match is_one {
-            true => backend.name.clone(),
-            false => format!("{}/{}", backend.name, address.ip()),
-        };
-        (name, address)
-    });
-    Ok(named.collect())
+    }
 }
 
 /// A backend that is running, or that was taken out and still has sessions.

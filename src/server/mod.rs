@@ -13,6 +13,7 @@ mod changes;
 mod entrances;
 mod error;
 mod leaving;
+mod names;
 mod plan;
 mod reload;
 mod service;
@@ -35,12 +36,14 @@ use crate::events::Event;
 use crate::health::{Checker, Order};
 use crate::limits::Capacity;
 use crate::log::Log;
+use crate::names::Names;
 use crate::net::splice::Pipes;
 use crate::reaper;
 use crate::sync::{Gate, Published, Ticket};
 use crate::systemd::Heritage;
 use crate::threads::{self, Threads};
 use entrances::{Entrances, Tools};
+use names::FirstAnswers;
 use reload::Next;
 
 /// How long an aborted session may take to end.
@@ -68,8 +71,10 @@ pub struct Server {
     signalled: bool,
     /// Disconnected when the process's gate is closed and the last session has ended.
     drained: Receiver<Infallible>,
-    /// The health thread and the reaper.
+    /// The health thread, the reaper, and the one of names.
     services: Vec<JoinHandle<()>>,
+    /// What host names stand for; dropping it ends its thread.
+    names: Names,
     /// What is probed; dropping it ends the health thread.
     orders: Sender<Order>,
     /// Dropping it ends the reaper.
@@ -87,7 +92,7 @@ pub enum Shutdown {
 
 impl Server {
     /// Takes the addresses, starts the threads, waits for the first round of probes, and opens. A
-    /// message on `signals` breaks the start off. `config` is what `source` has just given. Addresses
+    /// signal from `around` breaks the start off. `config` is what `source` has just given. Addresses
     /// that are in the `heritage` are not bound anew.
     ///
     /// # Errors
@@ -97,22 +102,28 @@ impl Server {
         source: Source,
         config: Config,
         log: &Log,
-        signals: &Receiver<()>,
+        around: &Surroundings,
         mut heritage: Heritage,
     ) -> Result<Server, StartError> {
-        let nothing = nothing_yet(&source, &config);
-        let none = Entrances::default();
-        let next = Next::prepare(config, &nothing, &none, &mut heritage, None, log)?;
-        service::report_unused(heritage.sockets, log);
+        let signals = &around.signals;
         let capacity = Arc::new(Capacity::read());
-        let configured = next.config.limits.max_connections;
+        let configured = config.limits.max_connections;
+        let (process_gate, drained) = Gate::new(capacity.allowed(configured));
+        let threads = Threads::default();
+        let nothing = nothing_yet(&source, &config);
+        let (control, requests) = Control::new(nothing, threads.clone(), Arc::clone(&process_gate));
+        let running = control.running.load();
+        let (lookup, stats) = (around.lookup.clone(), Arc::clone(&control.stats));
+        let (names, names_thread) = Names::start(lookup, stats).map_err(StartError::Thread)?;
+        let addresses = FirstAnswers::wait_for(&names, &config, &running, signals)?;
+        let addresses = addresses.with_known(&config, &running)?;
+        let none = Entrances::default();
+        let next = Next::prepare(config, addresses, &running, &none, &mut heritage, None, log)?;
+        service::report_unused(heritage.sockets, log);
         log.send(Event::Room {
             ceiling: capacity.ceiling_at_start(),
             configured,
         });
-        let (process_gate, drained) = Gate::new(capacity.allowed(configured));
-        let threads = Threads::default();
-        let (control, requests) = Control::new(nothing, threads.clone(), Arc::clone(&process_gate));
         let (orders, received) = crossbeam_channel::unbounded();
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let mut server = Server {
@@ -133,7 +144,8 @@ impl Server {
             timeouts: Arc::new(Published::new(next.config.timeouts.clone())),
             signalled: false,
             drained,
-            services: Vec::new(),
+            services: vec![names_thread],
+            names,
             orders,
             stop,
         };
@@ -278,6 +290,7 @@ impl Server {
         }
         drop(self.stop);
         drop(self.orders);
+        drop(self.names);
         for service in self.services {
             // A panic in it was reported by the panic hook when it happened.
             let _ = service.join();
@@ -302,5 +315,6 @@ fn nothing_yet(source: &Source, config: &Config) -> Running {
         listeners: Vec::new(),
         pools: Vec::new(),
         leaving: Vec::new(),
+        addresses: Arc::default(),
     }
 }

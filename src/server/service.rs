@@ -12,6 +12,7 @@ use crate::config;
 use crate::control::{Change, Request};
 use crate::events::Event;
 use crate::log::Log;
+use crate::names::Lookup;
 use crate::systemd::{Inherited, Manager};
 use crate::threads;
 use crate::upgrade::{self, Predecessor, Program};
@@ -27,6 +28,8 @@ pub struct Surroundings {
     pub upgrades: Receiver<()>,
     /// Who started evener, if it wants to hear of it.
     pub manager: Manager,
+    /// How the addresses of host names are found.
+    pub lookup: Lookup,
     /// How to start another evener; an error when that can't be known.
     pub program: io::Result<Program>,
 }
@@ -64,6 +67,10 @@ impl Server {
                         self.grant(Request::unanswered(change), around);
                     }
                     Err(_) => reloads = never(),
+                },
+                recv(self.names.news()) -> news => if let Ok(news) = news {
+                    let news = std::iter::once(news).chain(self.names.news().try_iter());
+                    self.hear(news.collect(), &around.signals);
                 },
                 recv(wake) -> _ => {}
                 recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),

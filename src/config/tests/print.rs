@@ -136,6 +136,7 @@ fn backends() -> impl Strategy<Value = Vec<Backend>> {
                 weight,
                 state,
                 backup: index % 2 == 1,
+                resolve_interval: (!is_ip && index % 3 > 0).then_some(Duration::from_millis(1234)),
                 ..unnamed
             });
         }
@@ -300,8 +301,8 @@ pools:
       fall: 3
       jitter: 10%
     backends:
-      - { address: \"127.0.0.1:8000\", weight: 1, state: ready, backup: false }
-      - { name: b, address: \"db:5432\", weight: 3, state: ready, backup: false }
+      - { address: \"127.0.0.1:8000\", weight: 1, state: ready, backup: false, resolve_interval: off }
+      - { name: b, address: \"db:5432\", weight: 3, state: ready, backup: false, resolve_interval: 30s }
 timeouts:
   connect: 5s
   idle: 1h 30m
