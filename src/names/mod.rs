@@ -31,9 +31,11 @@ pub const LOOKUPS_AT_ONCE: usize = 8;
 /// What a name was answered with: its addresses, with port 0, or why there are none.
 pub type Answer = Result<Vec<SocketAddr>, String>;
 
+type Find = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
 /// How the addresses of a name are found. Called on a thread of its own, and may block.
 #[derive(Clone)]
-pub struct Lookup(Arc<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>);
+pub struct Lookup(Arc<Find>);
 
 impl Lookup {
     /// By this function: the system's resolver, or what a test has instead.
