@@ -246,6 +246,23 @@ fn the_packaged_config_is_valid_and_harmless() {
 }
 
 #[test]
+fn every_example_is_valid_and_says_what_it_is_for() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/examples");
+    let files: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("# "), "{file:?} has no head");
+        let finished = Evener::command(&["check", file.to_str().unwrap()]);
+        assert_eq!(finished.code, Some(0), "{file:?}: {}", finished.stderr);
+        assert!(!finished.stdout.contains("warning"), "{}", finished.stdout);
+    }
+}
+
+#[test]
 fn the_units_leave_room_for_sessions_and_ask_for_the_signs_that_evener_gives() {
     let unit = read("packaging/systemd/evener.service");
     let value = |key: &str| {

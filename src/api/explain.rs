@@ -34,7 +34,11 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
                 "address": backend.address.to_string(),
                 "chosen": next == Some(index),
                 "can_serve": standing.is_some(),
-                "why": standing.map_or_else(|| obstacle(backend), String::clone),
+                "why": match standing {
+                    Some(_) if backend.is_full() => full(backend),
+                    Some(standing) => standing.clone(),
+                    None => obstacle(backend),
+                },
             })
         })
         .collect();
@@ -48,6 +52,12 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
         "how": policy.summary,
         "backends": backends,
     })
+}
+
+/// Why a backend that could take a session can't take another one.
+fn full(backend: &Backend) -> String {
+    let limit = backend.limit().unwrap_or_default();
+    format!("full: {} sessions of {limit}", backend.active.get())
 }
 
 /// Why a backend can't take a session.

@@ -115,6 +115,27 @@ fn backends(page: &mut Page, control: &Control) {
         }
     }
     page.head(
+        "evener_backend_connections_limit",
+        "gauge",
+        "Sessions that the backend may have at once, where it has a limit.",
+    );
+    for (labels, backend) in &all {
+        if let Some(limit) = backend.limit() {
+            page.sample("", labels, u64::from(limit));
+        }
+    }
+    page.head(
+        "evener_pool_queue_length",
+        "gauge",
+        "Sessions that wait for a backend, of pools where they may have to.",
+    );
+    for pool in &running.pools {
+        if let Some((queue, _)) = pool.queue() {
+            let labels = format!("pool=\"{}\"", escaped(&pool.name));
+            page.sample("", &labels, queue.len() as u64);
+        }
+    }
+    page.head(
         "evener_backend_connect_failures_total",
         "counter",
         "Attempts to connect that failed.",
@@ -168,6 +189,12 @@ fn sessions(page: &mut Page, control: &Control) {
         "How long sessions lasted.",
     );
     page.histogram("", &stats.durations.read());
+    page.head(
+        "evener_queue_wait_seconds",
+        "histogram",
+        "How long sessions waited for a backend with room, of those that had to.",
+    );
+    page.histogram("", &stats.queue_time.read());
     page.head(
         "evener_retries_total",
         "counter",

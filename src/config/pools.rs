@@ -4,7 +4,7 @@ use super::address;
 use super::check::Part;
 use super::error::Problem;
 use super::reader::{Map, Reading, kind, text};
-use super::value::{boolean, duration, name, number, policy, share, word};
+use super::value::{boolean, duration, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
 use super::{Backend, BackendAddress, HealthCheck, Pool, Probe, WhenDown, defaults, names};
 use crate::policy::health::AdminState;
@@ -151,6 +151,12 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
     let resolve_interval = map.read(reading, "resolve_interval", default, |text| {
         names::resolve_interval(text, address.as_ref())
     });
+    let connections = |text: &str| number(text, &defaults::CONNECTIONS_RANGE);
+    let connections = |text: &str| or_off(text, connections);
+    let max_connections = map.read(reading, "max_connections", None, connections);
+    let waiting = |text: &str| number(text, &defaults::QUEUE_RANGE);
+    let waiting = |text: &str| or_off(text, waiting);
+    let max_queue = map.read(reading, "max_queue", None, waiting);
     let address_spot = map.spot("address");
     let name_spot = if map.has("name") {
         map.spot("name")
@@ -171,6 +177,8 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
         state,
         backup,
         resolve_interval,
+        max_connections,
+        max_queue,
         ..unnamed
     })
 }

@@ -14,6 +14,7 @@
 //! - [`names`] says which addresses of a host name come and go, and when to ask again.
 //! - [`proxy_protocol`] reads and writes the header that names the client behind a proxy.
 //! - [`progress`] says when to tell how a long session is getting on.
+//! - [`queue`] says how many may wait for a backend, and how often they look up.
 //! - [`rate`] says how often something may happen: a token bucket.
 //! - [`schedule`] says when the next probe is due.
 //! - [`splitmix`] makes random bits out of a counter.
@@ -28,6 +29,7 @@ pub mod intent;
 pub mod names;
 pub mod progress;
 pub mod proxy_protocol;
+pub mod queue;
 pub mod rate;
 pub mod schedule;
 pub mod splitmix;

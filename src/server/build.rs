@@ -17,7 +17,28 @@ pub(super) struct Draft {
     /// In the order of the config. A pool in which nothing has changed is the old one.
     pub(super) pools: Vec<Arc<Pool>>,
     /// What the config wants of each backend.
-    pub(super) wishes: Vec<(Arc<Backend>, Wish)>,
+    pub(super) wishes: Vec<Wanted>,
+}
+
+/// What the config wants of a backend.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    backend: Arc<Backend>,
+    wish: Wish,
+    limit: Option<u32>,
+}
+
+impl Wanted {
+    /// Makes it so.
+    pub(super) fn put_in_force(&self) {
+        let Wanted {
+            backend,
+            wish,
+            limit,
+        } = self;
+        backend.set_intent(backend.intent().reloaded(*wish));
+        backend.set_limit(*limit);
+    }
 }
 
 impl Draft {
@@ -53,7 +74,7 @@ fn build_pool(
     config: &config::Pool,
     addresses: &Addresses,
     running: &Running,
-    wishes: &mut Vec<(Arc<Backend>, Wish)>,
+    wishes: &mut Vec<Wanted>,
 ) -> Arc<Pool> {
     let health = match config.health_check {
         Some(_) => Health::Starting,
@@ -73,7 +94,11 @@ fn build_pool(
                 backend.set_intent(Intent::new(wish));
                 Arc::new(backend)
             });
-            wishes.push((Arc::clone(&backend), wish));
+            wishes.push(Wanted {
+                backend: Arc::clone(&backend),
+                wish,
+                limit: of_config.max_connections,
+            });
             backends.push(backend);
         }
     }

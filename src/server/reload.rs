@@ -219,10 +219,11 @@ impl Server {
     ) {
         let running = self.control.running.load();
         let context = |name: &str| contexts.get(name).cloned();
-        for (backend, wish) in &draft.wishes {
-            backend.set_intent(backend.intent().reloaded(*wish));
+        for wanted in &draft.wishes {
+            wanted.put_in_force();
         }
         for pool in &draft.pools {
+            pool.take_over();
             health::publish(pool, &self.log);
         }
         self.entrances.settle(&config, context);

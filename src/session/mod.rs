@@ -27,6 +27,7 @@
 mod admit;
 mod measure;
 mod opening;
+mod queue;
 mod report;
 mod way;
 
@@ -53,6 +54,7 @@ use crate::sync::{Counter, Permit, Ticket};
 use crate::threads::{self, Name, Running, Seat};
 pub use admit::{is_proxy, let_in};
 use opening::Opening;
+use queue::Search;
 use report::Report;
 use way::{Way, client_failed, server_failed};
 
@@ -166,16 +168,9 @@ fn find_backend(
 ) -> Result<(Lease, TcpStream), EndReason> {
     let client = &live.client.stream;
     let give_up_at = Instant::now() + context.timeouts.connect;
-    let mut tried = Vec::new();
+    let mut search = Search::new(context, live);
     loop {
-        let lease = match context.pool.lease(&tried) {
-            Some(lease) => lease,
-            None if tried.is_empty() => return Err(EndReason::NoBackend),
-            None => {
-                tried.clear();
-                continue;
-            }
-        };
+        let lease = search.lease(report)?;
         let backend = lease.backend();
         threads::set_name(&threads::name_of(
             format_args!("c{}>", live.origin.id),
@@ -222,17 +217,23 @@ fn find_backend(
             return Err(connect_failed(&error));
         }
         context.stats.retries.increment();
-        tried.push(lease.index());
+        search.has_tried(&lease);
     }
 }
 
 /// What a client gets that is not served.
 fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
     match (reason, when_down) {
-        (EndReason::ClientLeft | EndReason::ClientLeftBeforeHeader | EndReason::Refused, _) => {}
+        (
+            EndReason::ClientLeft
+            | EndReason::ClientLeftQueue
+            | EndReason::ClientLeftBeforeHeader
+            | EndReason::Refused,
+            _,
+        ) => {}
         // No answer of any kind to who doesn't begin as it should: a FIN could pass for one.
         (EndReason::BadProxyHeader | EndReason::ProxyHeaderTimeout, _)
-        | (_, WhenDown::Reset | WhenDown::FailOpen) => {
+        | (_, WhenDown::Reset | WhenDown::Hold | WhenDown::FailOpen) => {
             abort::reset(client);
         }
         (_, WhenDown::Close) => abort::finish_unread(client),
