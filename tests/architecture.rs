@@ -70,7 +70,7 @@ const KNOWS_ONLY: &[(&str, &[&str])] = &[
     ("pool", &["config", "policy", "sync"]),
     ("net", &["policy", "sync"]),
     ("upgrade", &["systemd", "threads"]),
-    ("systemd", &[]),
+    ("systemd", &["policy"]),
     ("dummy", &[]),
     ("limits", &[]),
     ("threads", &["sync"]),

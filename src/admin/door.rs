@@ -182,7 +182,7 @@ fn bind(address: &AdminBind, heritage: &mut Heritage) -> io::Result<(Listener, P
             dual_stack,
             ..
         }) => {
-            let bound = match heritage.sockets.take(*address) {
+            let bound = match heritage.sockets.take(&(*address).into()) {
                 Some(socket) => Bound::inherited(socket)?,
                 None => Bound::new(*address, *dual_stack)?,
             };

@@ -2,8 +2,8 @@
 //! number comes from. What the config leaves out is what stands here.
 
 use super::{
-    Admin, AdminBind, Admission, Backend, BackendAddress, Bind, HealthCheck, Listener, Log,
-    LogFormat, LogLevel, Pool, Probe, Shutdown, Timeouts, WhenDown,
+    Admin, AdminBind, Admission, Backend, BackendAddress, Bind, HealthCheck, ListenOn, Listener,
+    Log, LogFormat, LogLevel, Pool, Probe, Shutdown, Timeouts, WhenDown,
 };
 use crate::policy::balance::{Policy, round_robin};
 use crate::policy::health::AdminState;
@@ -19,6 +19,8 @@ pub const BACKENDS: [&str; 3] = ["127.0.0.1:8000", "127.0.0.1:8001", "127.0.0.1:
 /// Where evener can be asked and told with no config: this machine only. The port is in none of the
 /// lists of common programs.
 pub const ADMIN: &str = "127.0.0.1:9900";
+/// Mode of a listener's unix socket: evener's own user and group. Everybody is for who says so.
+pub const SOCKET_MODE: u32 = 0o660;
 /// Name of a pool that was given none; only a single pool may do without.
 pub const POOL_NAME: &str = "default";
 /// Share of a backend relative to the others of its pool (HAProxy, nginx, Envoy).
@@ -174,10 +176,11 @@ impl Default for WhenDown {
 
 impl Listener {
     /// A listener named after its address, for the pool of that name.
-    pub fn new(bind: Bind, pool: &str) -> Listener {
+    pub fn new(bind: ListenOn, pool: &str) -> Listener {
         Listener {
-            name: bind.text.clone(),
+            name: bind.to_string(),
             bind: vec![bind],
+            mode: SOCKET_MODE,
             pool: pool.to_string(),
             max_connections: None,
             accept_proxy_protocol: None,

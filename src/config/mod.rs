@@ -25,6 +25,7 @@ mod print;
 mod proxy_protocol;
 mod reader;
 mod settings;
+mod unix;
 mod value;
 mod words;
 mod yaml;
@@ -37,8 +38,10 @@ pub use admission::Admission;
 pub use ask::{Ask, What};
 pub use error::{ConfigError, Place, is_hidden, visible};
 pub use proxy_protocol::AcceptProxy;
+pub use unix::ListenOn;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::policy::bulk::Method;
@@ -71,7 +74,9 @@ pub struct Listener {
     /// Unique among the listeners.
     pub name: String,
     /// Where to listen; at least one.
-    pub bind: Vec<Bind>,
+    pub bind: Vec<ListenOn>,
+    /// Mode of the files of its unix sockets: who may connect.
+    pub mode: u32,
     /// Name of the pool that serves it.
     pub pool: String,
     /// Sessions of this listener at once; `None` is no limit of its own.
@@ -82,7 +87,7 @@ pub struct Listener {
     pub admission: Admission,
 }
 
-/// One address to listen on.
+/// One address of the internet to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
     /// As it was written, which is how messages name it: `:8080` stays `:8080`.
@@ -147,6 +152,8 @@ pub enum BackendAddress {
         /// The TCP port.
         port: u16,
     },
+    /// The absolute path of a unix socket.
+    Unix(PathBuf),
 }
 
 /// What a client gets when no backend can take it.

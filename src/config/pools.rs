@@ -1,12 +1,11 @@
 //! The `pools` section of a config file.
 
-use super::address;
 use super::check::Part;
 use super::error::Problem;
 use super::reader::{Map, Reading, kind, text};
 use super::value::{boolean, duration, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
-use super::{Backend, BackendAddress, HealthCheck, Pool, Probe, WhenDown, defaults, names};
+use super::{Backend, BackendAddress, HealthCheck, Pool, Probe, WhenDown, defaults, names, unix};
 use crate::policy::health::AdminState;
 use crate::policy::proxy_protocol::Version;
 
@@ -184,9 +183,8 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
 }
 
 fn read_address(node: &Node, key: &str, reading: &mut Reading) -> Option<BackendAddress> {
-    let address = text(node, key).and_then(|text| {
-        address::backend(text).map_err(|problem| problem.of_key(key).at(node.spot))
-    });
+    let address = text(node, key)
+        .and_then(|text| unix::backend(text).map_err(|problem| problem.of_key(key).at(node.spot)));
     address
         .map_err(|problem| reading.problems.push(problem))
         .ok()

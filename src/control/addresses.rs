@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use crate::config::{self, BackendAddress, Config};
+use crate::policy::address::Address;
 use crate::policy::names::Known;
 
 /// The addresses of every host name in a config. A name may be of both kinds, for two backends.
@@ -38,9 +39,13 @@ impl Name {
 impl Addresses {
     /// Every address of a backend, each with the name of its own that it has there. An address of a
     /// watched name is `NAME@IP`, even as the only one: what comes and goes beside it leaves its name alone.
-    pub fn of(&self, backend: &config::Backend) -> Vec<(String, SocketAddr)> {
+    pub fn of(&self, backend: &config::Backend) -> Vec<(String, Address)> {
         let (addresses, port) = match &backend.address {
-            BackendAddress::Ip(address) => return vec![(backend.name.clone(), *address)],
+            BackendAddress::Ip(address) => return vec![(backend.name.clone(), (*address).into())],
+            BackendAddress::Unix(path) => {
+                let path = Address::Unix(path.as_path().into());
+                return vec![(backend.name.clone(), path)];
+            }
             BackendAddress::Name { host, port } => match backend.resolve_interval {
                 Some(_) => {
                     let name = self.watched.get(host);
@@ -58,7 +63,7 @@ impl Addresses {
                 true => backend.name.clone(),
                 false => format!("{}@{}", backend.name, address.ip()),
             };
-            (name, address)
+            (name, Address::Ip(address))
         });
         named.collect()
     }
@@ -86,6 +91,6 @@ fn names_of(config: &Config) -> impl Iterator<Item = (&str, Option<Duration>)> {
     let backends = config.pools.iter().flat_map(|pool| &pool.backends);
     backends.filter_map(|backend| match &backend.address {
         BackendAddress::Name { host, .. } => Some((&**host, backend.resolve_interval)),
-        BackendAddress::Ip(_) => None,
+        BackendAddress::Ip(_) | BackendAddress::Unix(_) => None,
     })
 }

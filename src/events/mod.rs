@@ -22,12 +22,12 @@ pub use record::{FailedAttempt, SessionRecord};
 pub use refusal::{Refusal, Refused};
 pub use tcplog::syslog_date;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::config::LogLevel;
 use crate::limits::Ceiling;
+use crate::policy::address::Address;
 use crate::policy::eligible::Mode;
 
 /// Something that happened and that somebody may want to know.
@@ -84,11 +84,11 @@ pub enum Event {
         /// The pool that serves it.
         pool: Arc<str>,
         /// The client's address.
-        client: SocketAddr,
+        client: Address,
         /// The backend's name.
         backend: Arc<str>,
         /// The backend's address.
-        address: SocketAddr,
+        address: Address,
     },
     /// A long session is getting on so.
     SessionProgress(Box<SessionProgress>),
@@ -173,7 +173,7 @@ pub enum Event {
         /// The backend's name.
         backend: Arc<str>,
         /// Its address.
-        address: SocketAddr,
+        address: Address,
         /// What is otherwise now.
         change: String,
     },

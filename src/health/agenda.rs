@@ -98,7 +98,7 @@ mod tests {
     }
 
     fn backend() -> Arc<Backend> {
-        let address = ([127, 0, 0, 1], 9).into();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
         Arc::new(Backend::new(
             "a",
             address,
@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn target(backend: &Arc<Backend>, interval: u64) -> Target {
-        let server = config::Backend::new(BackendAddress::Ip(backend.address));
+        let server = config::Backend::new(BackendAddress::Ip(backend.address.ip().unwrap()));
         let config = config::Pool::new("web", vec![server]);
         let pool = Arc::new(Pool::new(&config, vec![Arc::clone(backend)], 1));
         let check = HealthCheck {

@@ -325,7 +325,7 @@ impl Checker {
         self.log.send(Event::HealthChanged(HealthChange {
             pool: Arc::clone(&target.pool.name),
             backend: Arc::clone(&target.backend.name),
-            address: target.backend.address,
+            address: target.backend.address.clone(),
             up,
             first: up && transition.from == Health::Starting,
             reason,
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn local_ports_that_ran_out_take_no_backend_down() {
-        let address = ([127, 0, 0, 1], 9).into();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
         let check = HealthCheck {
             fall: 1,
             ..HealthCheck::default()

@@ -1,20 +1,22 @@
 //! One probe: one attempt to find out whether a backend answers.
 
 use std::io::{ErrorKind, Read};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::config::Probe;
 use crate::net::connect::{self, ConnectError};
+use crate::net::stream::Stream;
 use crate::net::{proxy_protocol, wait};
+use crate::policy::address::Address;
 use crate::policy::proxy_protocol::{Endpoints, Version};
 
 /// What a probe has to do.
 #[derive(Debug)]
 pub(super) struct Task {
     /// Where the backend listens.
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
     /// How to find out.
     pub(super) probe: Probe,
     /// How long it may take.
@@ -46,7 +48,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// connection comes after that. All of it is given up when the other end of `asker` is closed.
 pub(super) fn run(task: &Task, asker: BorrowedFd<'_>, report: impl FnOnce(Outcome)) {
     let Probe::Tcp = task.probe;
-    match connect::connect(task.address, task.timeout, asker) {
+    match connect::connect(&task.address, task.timeout, asker) {
         Ok(stream) => {
             if let Some(version) = task.proxy_header {
                 // A backend that has gone again by now did accept the connection.
@@ -66,7 +68,7 @@ pub(super) fn run(task: &Task, asker: BorrowedFd<'_>, report: impl FnOnce(Outcom
 /// Says goodbye with a FIN and reads what the backend has to say until its own FIN, so that it sees
 /// a client that came and went, not an error: a close with unread bytes would be a reset, and a
 /// reset is a line in many a backend's log.
-fn end_quietly(stream: &TcpStream, asker: BorrowedFd<'_>) {
+fn end_quietly(stream: &Stream, asker: BorrowedFd<'_>) {
     let deadline = Instant::now() + GOODBYE;
     let _ = stream.shutdown(Shutdown::Write);
     let mut scrap = [0; 512];
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
     use crate::net::listener::Bound;
     use std::io::Write;
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, SocketAddr};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
@@ -96,7 +98,7 @@ mod tests {
         let mut seen = None;
         let (asker, _keep) = UnixStream::pair().unwrap();
         let task = Task {
-            address,
+            address: address.into(),
             probe: Probe::Tcp,
             timeout: Duration::from_secs(5),
             proxy_header: None,

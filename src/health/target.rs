@@ -50,7 +50,7 @@ impl Target {
     /// What its next probe has to do.
     pub(super) fn task(&self) -> Task {
         Task {
-            address: self.backend.address,
+            address: self.backend.address.clone(),
             probe: self.check.probe.clone(),
             timeout: self.check.timeout,
             proxy_header: self.pool.config.send_proxy_protocol,

@@ -4,6 +4,7 @@
 //! random bits come in as arguments and the decision goes out as a value, so every decision can be
 //! tested by a table, and none of them can block.
 //!
+//! - [`address`] is where a connection goes to, or comes from.
 //! - [`access`] says which clients are let in, by their address.
 //! - [`balance`] picks the backend of a session; one file per algorithm.
 //! - [`bulk`] says when to splice and when to copy.
@@ -20,6 +21,7 @@
 //! - [`splitmix`] makes random bits out of a counter.
 
 pub mod access;
+pub mod address;
 pub mod balance;
 pub mod bulk;
 pub mod eligible;

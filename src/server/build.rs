@@ -1,12 +1,12 @@
 //! From the config to pools and backends, with those that are there already, and to what is probed.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::{self, Config};
 use crate::control::{Addresses, Running};
 use crate::health::{All, Target};
+use crate::policy::address::Address;
 use crate::policy::health::{Health, is_probed};
 use crate::policy::intent::{Intent, Wish};
 use crate::pool::{Backend, Condition, Pool};
@@ -88,7 +88,7 @@ fn build_pool(
             backup: of_config.backup,
         };
         for (name, address) in addresses.of(of_config) {
-            let backend = find(running, &config.name, &name, address).unwrap_or_else(|| {
+            let backend = find(running, &config.name, &name, &address).unwrap_or_else(|| {
                 let Wish { weight, state, .. } = wish;
                 let backend = Backend::new(&name, address, weight, state, health);
                 backend.set_intent(Intent::new(wish));
@@ -110,7 +110,7 @@ fn build_pool(
 }
 
 /// A backend that is running, or that was taken out and still has sessions.
-fn find(running: &Running, pool: &str, name: &str, address: SocketAddr) -> Option<Arc<Backend>> {
+fn find(running: &Running, pool: &str, name: &str, address: &Address) -> Option<Arc<Backend>> {
     let in_pool = running
         .pool(pool)
         .into_iter()
@@ -122,7 +122,7 @@ fn find(running: &Running, pool: &str, name: &str, address: SocketAddr) -> Optio
         .map(|leaving| &leaving.backend);
     in_pool
         .chain(leaving)
-        .find(|backend| *backend.name == *name && backend.address == address)
+        .find(|backend| *backend.name == *name && backend.address == *address)
         .cloned()
 }
 

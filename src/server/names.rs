@@ -125,7 +125,7 @@ fn unresolved(config: &Config, host: &str, error: &str) -> StartError {
         BackendAddress::Name { host: name, .. } => {
             name == host && backend.resolve_interval.is_none()
         }
-        BackendAddress::Ip(_) => false,
+        BackendAddress::Ip(_) | BackendAddress::Unix(_) => false,
     });
     StartError::Resolve {
         backend: of_host.map_or_else(|| host.to_owned(), |backend| backend.name.clone()),

@@ -74,7 +74,8 @@ fn listeners() {
     run(
         "listener",
         &[
-            ("@poool: default", "unknown key `poool` in listener", "did you mean `pool`? known keys: name, bind, pool"),
+            ("mode: @0666", "mode is for unix sockets", "unix:/run/evener/web.sock"),
+            ("@poool: default", "unknown key `poool` in listener", "did you mean `pool`? known keys: name, bind, mode, pool"),
             ("@maxconn: 5", "unknown key `maxconn` in listener", "evener calls it `max_connections`"),
             ("@backend: b", "unknown key `backend` in listener", "evener calls it `pool`"),
             ("name: @''", "name is empty", "1 to 64 characters"),
@@ -124,7 +125,8 @@ fn binds() {
             ("@'::1:8080'", "bind `::1:8080`", "\"[::1:8080]:8080\""),
             ("@'*:80'", "bind `*:80` has no IP address", "\":80\""),
             ("@localhost:80", "bind `localhost:80` has no IP address", "\"127.0.0.1:80\""),
-            ("@unix:/run/a.sock", "bind `unix:` is not implemented", "127.0.0.1:8080"),
+            ("@unix:run/a.sock", "bind `run/a.sock` is no absolute path", "unix:/run/evener/web.sock"),
+            ("['unix:/run/a.sock', @'unix:/run/a.sock']", "bind `unix:/run/a.sock` is taken: listener `unix:/run/a.sock` has", "of its own"),
             ("[':80', @'0.0.0.0:80']", "bind `0.0.0.0:80` is taken: listener `:80` has `:80`", "of its own"),
             ("@[]", "bind is a list, not a single value", ""),
         ],
