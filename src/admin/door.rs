@@ -151,7 +151,7 @@ impl Door {
     /// Waits for the next connection.
     pub(super) fn accept(&self) -> io::Result<Stream> {
         match &self.listener {
-            Listener::Tcp(listener) => Ok(listener::accept(listener)?.0.into()),
+            Listener::Tcp(listener) => Ok(listener::accept(listener)?.0),
             Listener::Unix(listener) => Stream::accept(listener),
         }
     }

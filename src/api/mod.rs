@@ -18,6 +18,7 @@
 mod changes;
 mod connections;
 mod explain;
+mod label;
 mod metrics;
 mod names;
 mod page;

@@ -4,7 +4,8 @@
 
 use serde_json::{Value, json};
 
-use super::metrics::{Page, escaped};
+use super::label::escaped;
+use super::metrics::Page;
 use super::time;
 use crate::control::{Control, Running, watched};
 
