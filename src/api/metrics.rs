@@ -1,18 +1,14 @@
-//! `/metrics`: the counts for Prometheus, in its text format 0.0.4
-//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+//! `/metrics`: the counts for Prometheus.
 //!
 //! No client's address is ever a label, so the number of series depends on the config alone. Making the
 //! text takes snapshots and atomics only: nobody on the data path waits for it.
 
-use std::fmt::Write;
-
-use super::label::escaped;
+use super::exposition::{Page, escaped};
 use super::names;
 use super::process::{self, Usage};
 use crate::control::Control;
 use crate::policy::health::{AdminState, Health};
 use crate::pool::{Backend, Pool};
-use crate::sync::Distribution;
 
 /// All metrics.
 pub(super) fn metrics(control: &Control) -> String {
@@ -65,6 +61,14 @@ fn listeners(page: &mut Page, control: &Control) {
         page.sample("", &labels, u64::from(listener.occupancy().0));
     }
     page.head(
+        "evener_listener_open",
+        "gauge",
+        "0 while it refuses clients because its pool has no backend.",
+    );
+    for (labels, listener) in all() {
+        page.sample("", &labels, u64::from(listener.refuses.get() == 0));
+    }
+    page.head(
         "evener_listener_connections_limit",
         "gauge",
         "Sessions that the listener may have at once, where it has a limit of its own.",
@@ -90,7 +94,8 @@ const OF_BACKEND: &[OfBackend] = &[
     OfBackend { name: "evener_backend_connections_active", kind: "gauge", help: "Sessions that hold the backend now.", value: |b| b.active.get().into() },
     OfBackend { name: "evener_backend_received_bytes_total", kind: "counter", help: "Bytes from the backend, those of live sessions included.", value: |b| b.counts.bytes_out.get() },
     OfBackend { name: "evener_backend_sent_bytes_total", kind: "counter", help: "Bytes to the backend, those of live sessions included.", value: |b| b.counts.bytes_in.get() },
-    OfBackend { name: "evener_backend_up", kind: "gauge", help: "1 while probes find it well.", value: |b| (b.health() == Health::Up).into() },
+    OfBackend { name: "evener_backend_up", kind: "gauge", help: "1 while it is up: probes find it well, and it is not ejected.", value: |b| (b.health() == Health::Up).into() },
+    OfBackend { name: "evener_backend_ejections_total", kind: "counter", help: "How often it was ejected because connections to it failed.", value: |b| b.counts.ejections.get() },
     OfBackend { name: "evener_backend_weight", kind: "gauge", help: "Its share relative to the others of the pool.", value: |b| b.intent().current().weight.into() },
 ];
 
@@ -309,75 +314,4 @@ fn usage(page: &mut Page, usage: &Usage) {
         "When the process started, since the epoch.",
         usage.start_seconds,
     );
-}
-
-/// The text so far.
-#[derive(Debug, Default)]
-pub(super) struct Page {
-    text: String,
-    name: &'static str,
-}
-
-impl Page {
-    /// Begins a metric.
-    pub(super) fn head(&mut self, name: &'static str, kind: &str, help: &str) {
-        self.name = name;
-        // Writing to a String can't fail.
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    /// A value of the metric that was begun last.
-    pub(super) fn sample(&mut self, suffix: &str, labels: &str, value: impl std::fmt::Display) {
-        let name = self.name;
-        let _ = match labels {
-            "" => writeln!(self.text, "{name}{suffix} {value}"),
-            labels => writeln!(self.text, "{name}{suffix}{{{labels}}} {value}"),
-        };
-    }
-
-    fn histogram(&mut self, labels: &str, distribution: &Distribution) {
-        let comma = if labels.is_empty() { "" } else { "," };
-        for (bound_micros, count) in &distribution.up_to {
-            let bound = *bound_micros as f64 / 1e6;
-            self.sample("_bucket", &format!("{labels}{comma}le=\"{bound}\""), count);
-        }
-        let all = format!("{labels}{comma}le=\"+Inf\"");
-        self.sample("_bucket", &all, distribution.count);
-        self.sample("_sum", labels, distribution.sum_micros as f64 / 1e6);
-        self.sample("_count", labels, distribution.count);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sync::Histogram;
-    use std::time::Duration;
-
-    #[test]
-    fn a_histogram_counts_upwards_and_ends_with_all() {
-        let histogram = Histogram::default();
-        histogram.observe(Duration::from_micros(300));
-        histogram.observe(Duration::from_secs(1000));
-        let mut page = Page::default();
-        page.head("x_seconds", "histogram", "About x.");
-        page.histogram("a=\"b\"", &histogram.read());
-        let lines: Vec<&str> = page.text.lines().collect();
-        assert_eq!(
-            lines[..2],
-            ["# HELP x_seconds About x.", "# TYPE x_seconds histogram"]
-        );
-        assert!(lines.contains(&"x_seconds_bucket{a=\"b\",le=\"0.00025\"} 0"));
-        assert!(lines.contains(&"x_seconds_bucket{a=\"b\",le=\"0.0005\"} 1"));
-        let end = &lines[lines.len() - 4..];
-        assert_eq!(
-            end,
-            [
-                "x_seconds_bucket{a=\"b\",le=\"600\"} 1",
-                "x_seconds_bucket{a=\"b\",le=\"+Inf\"} 2",
-                "x_seconds_sum{a=\"b\"} 1000.0003",
-                "x_seconds_count{a=\"b\"} 2",
-            ]
-        );
-    }
 }

@@ -18,7 +18,7 @@
 mod changes;
 mod connections;
 mod explain;
-mod label;
+mod exposition;
 mod metrics;
 mod names;
 mod page;

@@ -4,8 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::label::escaped;
-use super::metrics::Page;
+use super::exposition::{Page, escaped};
 use super::time;
 use crate::control::{Control, Running, watched};
 

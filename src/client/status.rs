@@ -81,6 +81,7 @@ fn listeners(status: &Value) -> String {
         "LIMIT>",
         "TOTAL>",
         "REJECTED>",
+        "STATE",
     ]);
     for listener in items(status, "listeners") {
         let binds = items(listener, "bind").iter();
@@ -96,6 +97,7 @@ fn listeners(status: &Value) -> String {
             field(listener, "limit"),
             field(listener, "total"),
             field(listener, "rejected"),
+            field(listener, "state"),
         ]);
     }
     table.render()
@@ -187,7 +189,7 @@ pub(super) mod tests {
                       {"name": "db.example", "addresses": ["10.0.0.1", "10.0.0.2"], "error": "timed out",
                        "changed_at": "2026-11-22T18:00:00Z"}],
             "listeners": [{"name": "web", "bind": [":80", "[::1]:81"], "pool": "web", "active": 4,
-                           "total": 200, "rejected": 0, "limit": null}],
+                           "total": 200, "rejected": 0, "limit": null, "state": "open"}],
             "pools": [{"name": "web", "balance": "round_robin",
                        "backends": [backend("a", "up", 3, "ready"), backend("b", "down", 1, "drain")],
                        "leaving": [{"name": "old", "address": "10.0.0.9:80", "active": 1, "until": null}]}]
@@ -204,8 +206,8 @@ config evener.yaml, generation 2, loaded 50s ago
 the last reload failed: unknown key
 name db.example does not resolve, since 1m00s ago: timed out; its last addresses are kept (2)
 
-LISTENER  BIND           POOL  ACTIVE  LIMIT  TOTAL  REJECTED
-web       :80, [::1]:81  web        4      -    200         0
+LISTENER  BIND           POOL  ACTIVE  LIMIT  TOTAL  REJECTED  STATE
+web       :80, [::1]:81  web        4      -    200         0  open
 
 pool web (round_robin)
 BACKEND  ADDRESS        HEALTH      SINCE  STATE          WEIGHT  ACTIVE  TOTAL  FAILED       IN      OUT  REASON

@@ -5,7 +5,9 @@ use super::error::Problem;
 use super::reader::{Map, Reading, kind, text};
 use super::value::{boolean, duration, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
-use super::{Backend, BackendAddress, HealthCheck, Pool, Probe, WhenDown, defaults, names, unix};
+use super::{
+    Backend, BackendAddress, HealthCheck, Pool, Probe, WhenDown, defaults, names, outlier, unix,
+};
 use crate::policy::health::AdminState;
 use crate::policy::proxy_protocol::Version;
 
@@ -41,6 +43,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         word("send_proxy_protocol", text, &[("off", None), v1, v2])
     });
     let health_check = read_health_check(map.take("health_check"), reading);
+    let outlier_detection = outlier::read(map.take("outlier_detection"), reading);
     let backend_nodes = map.list(reading, "backends");
     if backend_nodes.is_none() {
         let help = "for example `backends: [\"127.0.0.1:8000\", \"127.0.0.1:8001\"]`";
@@ -60,6 +63,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         panic_threshold,
         send_proxy_protocol,
         health_check,
+        outlier_detection,
         backends,
     }
 }

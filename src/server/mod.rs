@@ -33,7 +33,7 @@ use crate::config::cli::Source;
 use crate::config::{Config, Timeouts};
 use crate::control::{Control, Request, Running};
 use crate::events::Event;
-use crate::health::{Checker, Order};
+use crate::health::{Channels, Checker, Order, Suspect};
 use crate::limits::Capacity;
 use crate::log::Log;
 use crate::names::Names;
@@ -48,6 +48,10 @@ use reload::Next;
 
 /// How long an aborted session may take to end.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Backends to which connections fail that the health thread has not looked at yet; more are not worth
+/// waiting for.
+const SUSPECTS_MAX: usize = 1024;
 
 /// A running balancer.
 #[derive(Debug)]
@@ -77,6 +81,10 @@ pub struct Server {
     names: Names,
     /// What is probed; dropping it ends the health thread.
     orders: Sender<Order>,
+    /// Takes a message from the health thread when a pool is served otherwise than before.
+    mode_changes: Receiver<()>,
+    /// For sessions to report a backend to which connections fail.
+    suspects: Sender<Suspect>,
     /// Dropping it ends the reaper.
     stop: Sender<Infallible>,
 }
@@ -125,6 +133,8 @@ impl Server {
             configured,
         });
         let (orders, received) = crossbeam_channel::unbounded();
+        let (suspects, suspected) = crossbeam_channel::bounded(SUSPECTS_MAX);
+        let (mode_changed, mode_changes) = crossbeam_channel::bounded(1);
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let mut server = Server {
             log: log.clone(),
@@ -147,9 +157,24 @@ impl Server {
             services: vec![names_thread],
             names,
             orders,
+            mode_changes,
+            suspects,
             stop,
         };
-        match server.first_time(next, received, stopped, signals) {
+        let channels = Channels {
+            orders: received,
+            suspects: suspected,
+            mode_changed,
+        };
+        let checker = Checker::new(
+            channels,
+            server.tools.threads.clone(),
+            log.clone(),
+            Arc::clone(&server.control.stats),
+            build::seed(),
+        );
+        let checker = checker.map_err(StartError::Socket);
+        match checker.and_then(|checker| server.first_time(next, checker, stopped, signals)) {
             Ok(()) => Ok(server),
             Err(error) => {
                 server.close();
@@ -163,11 +188,11 @@ impl Server {
     fn first_time(
         &mut self,
         next: Next,
-        orders: Receiver<Order>,
+        checker: Checker,
         stopped: Receiver<Infallible>,
         signals: &Receiver<()>,
     ) -> Result<(), StartError> {
-        self.start_services(orders, stopped)?;
+        self.start_services(checker, stopped)?;
         if next
             .config
             .pools
@@ -186,7 +211,7 @@ impl Server {
     /// Starts the health thread and the reaper.
     fn start_services(
         &mut self,
-        orders: Receiver<Order>,
+        checker: Checker,
         stopped: Receiver<Infallible>,
     ) -> Result<(), StartError> {
         let (timeouts, control) = (Arc::clone(&self.timeouts), Arc::clone(&self.control));
@@ -195,14 +220,6 @@ impl Server {
             reaper::run(&timeouts, &control.registry, &log, control.epoch, &stopped);
         });
         self.services.push(reaper.map_err(StartError::Thread)?);
-        let checker = Checker::new(
-            orders,
-            self.tools.threads.clone(),
-            self.log.clone(),
-            Arc::clone(&self.control.stats),
-            build::seed(),
-        )
-        .map_err(StartError::Socket)?;
         let health = threads::spawn("health", move || checker.run());
         self.services.push(health.map_err(StartError::Thread)?);
         Ok(())

@@ -256,6 +256,7 @@ impl Server {
             self.log.send(Event::Listening { address });
         }
         self.control.running.store(now_running);
+        self.open_and_refuse();
     }
 
     /// What the sessions of each listener will have in common. A listener that is there already keeps
@@ -286,6 +287,7 @@ impl Server {
                 timeouts: config.timeouts.clone(),
                 max_connections: config.limits.max_connections,
                 pipes: self.pipes.with_method(config.performance.relay),
+                suspects: self.suspects.clone(),
                 log: self.log.clone(),
                 registry: Arc::clone(&self.control.registry),
                 stats: Arc::clone(&self.control.stats),

@@ -3,10 +3,11 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 
+use super::entrances::DoorChange;
 use super::{Server, Shutdown};
 use crate::config::ListenOn;
 use crate::control::{Change, Request};
@@ -18,6 +19,9 @@ use crate::policy::address::Address;
 use crate::systemd::{Inherited, Manager};
 use crate::threads;
 use crate::upgrade::{self, Predecessor, Program};
+
+/// From one attempt to open a listener again to the next.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Who evener deals with while it serves, beside clients and backends.
 #[derive(Debug)]
@@ -55,7 +59,9 @@ impl Server {
         let mut was_alive = true;
         let mut is_upgrading = false;
         while !self.signalled {
-            let wake = self.see_off().map_or_else(never, crossbeam_channel::at);
+            let next_door = self.open_and_refuse();
+            let wake = self.see_off().into_iter().chain(next_door).min();
+            let wake = wake.map_or_else(never, crossbeam_channel::at);
             select! {
                 recv(around.signals) -> _ => break,
                 recv(self.requests) -> request => {
@@ -75,6 +81,7 @@ impl Server {
                     self.hear(news.collect(), &around.signals);
                 },
                 recv(wake) -> _ => {}
+                recv(self.mode_changes) -> _ => {}
                 recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),
                 recv(around.upgrades) -> _ => if !is_upgrading {
                     is_upgrading = true;
@@ -93,6 +100,35 @@ impl Server {
             }
         }
         self.stop(around)
+    }
+
+    /// Refuses clients where there is no backend for them and the config wants that; says when to try
+    /// again what has failed.
+    pub(super) fn open_and_refuse(&mut self) -> Option<Instant> {
+        for change in self.entrances.open_and_refuse() {
+            let DoorChange {
+                listener,
+                pool,
+                address,
+                refuses,
+                error,
+            } = change;
+            self.log.send(match error {
+                None => Event::Door {
+                    listener,
+                    pool,
+                    address,
+                    refuses,
+                },
+                Some(error) => Event::AcceptFailed {
+                    listener,
+                    error: format!("listen on {address}: {error}"),
+                    advice: "it refused clients for a while, and another process took its port; evener goes on trying",
+                },
+            });
+        }
+        let has_stuck = self.entrances.has_stuck();
+        has_stuck.then(|| Instant::now() + TRY_AGAIN)
     }
 
     /// Makes a change that is asked for, and answers. The manager waits for the end of a reload.

@@ -36,9 +36,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Sender;
+
 use crate::admission::{Admission, Admitted};
 use crate::config::{AcceptProxy, Timeouts, WhenDown};
 use crate::events::{EndReason, Event, FailedAttempt};
+use crate::health::Suspect;
 use crate::log::Log;
 use crate::net::abort;
 use crate::net::connect::{self, ConnectError};
@@ -48,7 +51,7 @@ use crate::net::splice::Pipes;
 use crate::net::stream::Stream;
 use crate::net::wait;
 use crate::policy::address::Address;
-use crate::pool::{Counts, Lease, Pool};
+use crate::pool::{Backend, Counts, Lease, Pool};
 use crate::registry::{Listener, Live, Notes, Origin, Registry};
 use crate::stats::Stats;
 use crate::sync::{Counter, Permit, Ticket};
@@ -80,6 +83,8 @@ pub struct Context {
     pub max_connections: Option<u32>,
     /// How relays copy, and the pipes that they may have.
     pub pipes: Pipes,
+    /// Where a backend is reported to which connections fail.
+    pub suspects: Sender<Suspect>,
     /// Where the report goes.
     pub log: Log,
     /// All live sessions of the process.
@@ -186,6 +191,7 @@ fn find_backend(
         let error = match outcome {
             Ok(stream) => {
                 backend.counts.connect_time.observe(asked_at.elapsed());
+                backend.failures.end();
                 return Ok((lease, stream));
             }
             Err(ConnectError::AskerLeft) => return Err(EndReason::ClientLeft),
@@ -203,6 +209,9 @@ fn find_backend(
             Err(error) => error,
         };
         failures(&backend.counts, &error).increment();
+        if !error.is_local() {
+            suspect(context, backend, &error);
+        }
         let failure = FailedAttempt {
             backend: Arc::clone(&backend.name),
             address: backend.address.clone(),
@@ -234,7 +243,7 @@ fn turn_away(client: &Stream, when_down: WhenDown, reason: EndReason) {
         ) => {}
         // No answer of any kind to who doesn't begin as it should: a FIN could pass for one.
         (EndReason::BadProxyHeader | EndReason::ProxyHeaderTimeout, _)
-        | (_, WhenDown::Reset | WhenDown::Hold | WhenDown::FailOpen) => {
+        | (_, WhenDown::Reset | WhenDown::Refuse | WhenDown::Hold | WhenDown::FailOpen) => {
             abort::reset(client);
         }
         (_, WhenDown::Close) => abort::finish_unread(client),
@@ -319,6 +328,21 @@ fn start_return(
         };
         (ended, measure::used(worker))
     })
+}
+
+/// Counts a failure that may be the backend's, and tells the health thread when it was one too many.
+fn suspect(context: &Context, backend: &Arc<Backend>, error: &ConnectError) {
+    let failures = backend.failures.more();
+    let rules = context.pool.config.outlier_detection.as_ref();
+    if rules.is_some_and(|rules| rules.is_suspect(failures)) {
+        // When the health thread is behind, there are failures enough to tell it of later.
+        let _ = context.suspects.try_send(Suspect {
+            pool: Arc::clone(&context.pool),
+            backend: Arc::clone(backend),
+            failures,
+            error: error.to_string(),
+        });
+    }
 }
 
 /// Where a failed attempt is counted.

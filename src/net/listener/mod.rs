@@ -20,7 +20,7 @@ use super::stream::Stream;
 use super::unix::{self, SocketFile};
 use super::{family, set_stream_options};
 use crate::policy::address::Address;
-use crate::sync::Flag;
+use crate::sync::{Condvar, Flag, Mutex};
 
 /// The kernel lowers the backlog to net.core.somaxconn; std's own 128 overflows in a burst.
 const BACKLOG: i32 = i32::MAX;
@@ -68,12 +68,20 @@ impl Bound {
         }
         set_stream_options(&socket)?;
         net::bind(&socket, &address)?;
-        Ok(Bound {
+        let bound = Bound {
             socket,
             is_inherited: false,
             path: None,
             file: None,
-        })
+        };
+        if address.port() == 0 {
+            // A port that the kernel has chosen is its own again when a socket stops listening, and a
+            // listener that refuses clients for a while (see [`Listening::refuse`]) would lose it. So it is
+            // asked for by number, while the first socket still keeps others from it.
+            let chosen = net::getsockname(&bound.socket)?.try_into()?;
+            return Bound::open(chosen, dual_stack);
+        }
+        Ok(bound)
     }
 
     /// Takes the path of a unix socket, for everybody whom this mode of its file lets in. The file of a
@@ -150,6 +158,19 @@ pub struct Listening {
     closing: Flag,
     /// Another process has the socket, too. Raised and read by the server.
     shared: Flag,
+    /// Are clients let come at all? Written by the server; read by [`accept`] when the socket does not
+    /// listen. A lock, because the socket and what is said of it change together.
+    door: Mutex<Door>,
+    /// Notified when the door changes.
+    changed: Condvar,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Open,
+    /// The address is kept, and whoever comes is refused by the kernel.
+    Refusing,
+    Closed,
 }
 
 impl Listening {
@@ -179,7 +200,55 @@ impl Listening {
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             closing: Flag::default(),
             shared,
+            door: Mutex::new(Door::Open),
+            changed: Condvar::new(),
         })
+    }
+
+    /// Lets the kernel refuse whoever comes, until [`Listening::reopen`]; says whether it did not before.
+    /// Clients still in the backlog are reset.
+    ///
+    /// On Linux, shutdown(2) takes a listening socket back to where it was before listen(2): bound, so
+    /// that nobody else gets the address, and not open. Not so a unix socket, which would never listen
+    /// again: its clients come, and are turned away.
+    pub fn refuse(&self) -> bool {
+        if self.path.is_some() {
+            return false;
+        }
+        let mut door = self.door.lock();
+        let was_open = *door == Door::Open;
+        if was_open {
+            *door = Door::Refusing;
+            shut_down(&self.socket);
+        }
+        was_open
+    }
+
+    /// Lets clients come again; says whether they could not before.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` when another process has begun to listen there, as it may where it asked for
+    /// SO_REUSEADDR.
+    pub fn reopen(&self) -> io::Result<bool> {
+        let mut door = self.door.lock();
+        let was_refusing = *door == Door::Refusing;
+        if was_refusing {
+            net::listen(&self.socket, BACKLOG)?;
+            *door = Door::Open;
+            drop(door);
+            self.changed.notify_all();
+        }
+        Ok(was_refusing)
+    }
+
+    /// Waits while clients are refused; says whether the socket listens after that.
+    fn wait_while_refusing(&self) -> bool {
+        let mut door = self.door.lock();
+        while *door == Door::Refusing {
+            self.changed.wait(&mut door);
+        }
+        *door == Door::Open && sockopt::socket_acceptconn(&self.socket).unwrap_or(false)
     }
 
     /// The address that it really has.
@@ -221,6 +290,8 @@ impl Listening {
     /// has the socket, they are that one's.
     pub fn shut_down(&self) {
         self.closing.raise();
+        *self.door.lock() = Door::Closed;
+        self.changed.notify_all();
         // It fails only if the count would overflow, and then the bell has been rung.
         let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
         if !self.shared.is_raised() {
@@ -275,6 +346,8 @@ pub fn accept(listener: &Listening) -> io::Result<(Stream, Address)> {
                 poll(&mut either, None)?;
             }
             Err(Errno::INTR) => {}
+            // It does not listen, on purpose for a while perhaps.
+            Err(Errno::INVAL) if listener.wait_while_refusing() => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -1,3 +1,5 @@
+//! Tests of listeners over real sockets.
+
 use super::*;
 use crate::net::KEEPALIVE_IDLE;
 use crate::net::connect::tests::plain;
@@ -119,4 +121,40 @@ fn a_taken_address_is_an_error() {
     let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
     let again = Bound::new(listener.local_addr().unwrap(), false);
     assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+}
+
+#[test]
+fn a_refusing_listener_keeps_its_address_and_opens_again() {
+    let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
+    let address = listener.local_addr().unwrap();
+    std::thread::scope(|scope| {
+        let blocked = std::thread::Builder::new()
+            .spawn_scoped(scope, || accept(&listener))
+            .unwrap();
+        assert!(listener.refuse() && !listener.refuse());
+        let refused = plain(address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        // Without SO_REUSEADDR, nobody else gets the address.
+        let other = net::socket(family(address), SocketType::STREAM, None).unwrap();
+        assert_eq!(net::bind(&other, &address), Err(Errno::ADDRINUSE));
+        assert!(listener.reopen().unwrap() && !listener.reopen().unwrap());
+        let client = plain(address).unwrap();
+        let (_, from) = blocked.join().unwrap().unwrap();
+        assert_eq!(from.ip(), client.local_addr().ok());
+    });
+}
+
+#[test]
+fn a_refusing_listener_can_be_shut_down() {
+    let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
+    listener.refuse();
+    std::thread::scope(|scope| {
+        let blocked = std::thread::Builder::new()
+            .spawn_scoped(scope, || accept(&listener))
+            .unwrap();
+        listener.shut_down();
+        let error = blocked.join().unwrap().unwrap_err();
+        assert_eq!(accept_error(&error), AcceptError::Closed);
+        assert!(!listener.reopen().unwrap());
+    });
 }
