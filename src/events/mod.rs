@@ -7,6 +7,7 @@ mod ejection;
 mod health_change;
 mod measured;
 mod name;
+mod process;
 mod progress;
 mod reason;
 mod record;

@@ -1,12 +1,10 @@
 //! How each event reads: a sentence for people, a name and fields for programs.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::{Event, record};
-use crate::limits::Ceiling;
+use super::{Event, process, record};
 use crate::policy::eligible::Mode;
 
 impl Event {
@@ -151,7 +149,7 @@ impl fmt::Display for Event {
             Event::Room {
                 ceiling,
                 configured,
-            } => room(f, ceiling, *configured),
+            } => process::room(f, ceiling, *configured),
             Event::HealthCheckStarting => write!(f, "Starting health check..."),
             Event::Listening { address } => write!(f, "Load Balancer started on {address}"),
             Event::AdminListening { address } => write!(f, "admin server at {address}"),
@@ -280,7 +278,7 @@ impl fmt::Display for Event {
                 sessions,
                 since,
                 timeout,
-            } => draining(f, *sessions, *since, *timeout),
+            } => process::draining(f, *sessions, *since, *timeout),
             Event::Aborted {
                 sessions,
                 by_signal: false,
@@ -341,35 +339,6 @@ impl fmt::Display for Event {
                 )
             }
         }
-    }
-}
-
-fn room(f: &mut fmt::Formatter<'_>, ceiling: &Ceiling, configured: Option<u32>) -> fmt::Result {
-    write!(f, "{ceiling}")?;
-    match configured {
-        Some(n) if n > ceiling.sessions => write!(
-            f,
-            "; limits.max_connections asks for {n}, which is more: {} it is",
-            ceiling.sessions
-        ),
-        Some(n) => write!(f, "; limits.max_connections allows {n}"),
-        None => Ok(()),
-    }
-}
-
-fn draining(
-    f: &mut fmt::Formatter<'_>,
-    sessions: u32,
-    since: SystemTime,
-    timeout: Option<Duration>,
-) -> fmt::Result {
-    write!(f, "draining {sessions} connections, ")?;
-    match timeout {
-        Some(timeout) => {
-            let until = humantime::format_rfc3339_seconds(since + timeout);
-            write!(f, "until {until}")
-        }
-        None => write!(f, "until the last one ends"),
     }
 }
 

@@ -27,11 +27,12 @@ pub fn pause(asker: BorrowedFd<'_>, pause: Duration) -> bool {
 }
 
 /// Whoever closes a unix socket hangs up both ways at once, where TCP sends a FIN. What it has sent before
-/// is to be delivered all the same.
+/// is to be delivered all the same. A reset hangs up, too, and is an error besides.
 pub(super) fn has_asked_and_closed(seen: PollFlags, asker: BorrowedFd<'_>) -> bool {
     let mut byte = [0];
     let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    seen.contains(PollFlags::HUP) && matches!(net::recv(asker, &mut byte, peek), Ok((1.., _)))
+    let is_closed = seen.contains(PollFlags::HUP) && !seen.contains(PollFlags::ERR);
+    is_closed && matches!(net::recv(asker, &mut byte, peek), Ok((1.., _)))
 }
 
 /// How long one who has sent a FIN, and nothing before it, is waited for. It has most likely left, but it
