@@ -49,7 +49,7 @@ fn a_dead_backend_is_out_after_three_clients_and_back_when_its_time_is_over() {
         (&backend["health"], &backend["ejections"]),
         (&"up".into(), &Value::from(1))
     );
-    assert_eq!(backend["connect_failures"], 3);
+    assert!(backend["connect_failures"].as_u64() >= Some(3));
     let metrics = admin.get("/metrics").body;
     assert!(
         metrics.contains("evener_backend_ejections_total{"),

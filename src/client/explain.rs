@@ -9,14 +9,15 @@ pub(super) fn render(answer: &Value) -> String {
         None | Some(Value::Null) => String::new(),
         Some(_) => format!(" {}", field(answer, "client")),
     };
+    let next = match (answer.get("next"), answer.get("depends_on_client")) {
+        (_, Some(Value::Bool(true))) => "this or that: add --client IP".to_owned(),
+        (None | Some(Value::Null), _) => "no backend".to_owned(),
+        (Some(_), _) => field(answer, "next"),
+    };
     let mut out = format!(
-        "pool {} ({}): the next client{client} would get {}\n{}\n\n",
+        "pool {} ({}): the next client{client} would get {next}\n{}\n\n",
         field(answer, "pool"),
         field(answer, "balance"),
-        match answer.get("next") {
-            None | Some(Value::Null) => "no backend".to_owned(),
-            Some(_) => field(answer, "next"),
-        },
         field(answer, "how")
     );
     let mut table = Table::new(&["", "BACKEND", "ADDRESS", "CAN SERVE", "WHY"]);
@@ -54,6 +55,9 @@ the first that is up
    b        10.0.0.2:80  no         down
 ";
         assert_eq!(render(&answer), expected);
+        let depends =
+            json!({"pool": "web", "client": null, "next": null, "depends_on_client": true});
+        assert!(render(&depends).contains("would get this or that: add --client IP"));
         let nobody = json!({"pool": "web", "client": null, "next": null});
         assert!(render(&nobody).contains("the next client would get no backend"));
     }

@@ -6,7 +6,8 @@ use super::reader::{Map, Reading, kind, text};
 use super::value::{boolean, duration, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
 use super::{
-    Backend, BackendAddress, HealthCheck, Pool, Probe, WhenDown, defaults, names, outlier, unix,
+    Backend, BackendAddress, Hashing, HealthCheck, Pool, Probe, WhenDown, defaults, names, outlier,
+    unix,
 };
 use crate::policy::health::AdminState;
 use crate::policy::proxy_protocol::Version;
@@ -42,6 +43,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         let [v1, v2] = Version::ALL.map(|version| (version.word(), Some(version)));
         word("send_proxy_protocol", text, &[("off", None), v1, v2])
     });
+    let hashing = Hashing::read(&mut map, reading);
     let health_check = read_health_check(map.take("health_check"), reading);
     let outlier_detection = outlier::read(map.take("outlier_detection"), reading);
     let backend_nodes = map.list(reading, "backends");
@@ -62,6 +64,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         when_down,
         panic_threshold,
         send_proxy_protocol,
+        hashing,
         health_check,
         outlier_detection,
         backends,

@@ -131,6 +131,7 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
     writeln!(out, "    panic_threshold: {threshold}")?;
     let send = pool.send_proxy_protocol.map_or("off", Version::word);
     writeln!(out, "    send_proxy_protocol: {send}")?;
+    pool.hashing.write(out)?;
     match &pool.health_check {
         None => writeln!(out, "    health_check: off")?,
         Some(check) => write_health_check(out, check)?,

@@ -35,10 +35,7 @@ const LATER_KEYS: &[LaterKey] = &[
 ];
 
 /// Values of a key that later versions know.
-const LATER_VALUES: &[(&str, &[&str])] = &[
-    ("balance", &["source_hash", "maglev"]),
-    ("type", &["http", "send_expect"]),
-];
+const LATER_VALUES: &[(&str, &[&str])] = &[("type", &["http", "send_expect"])];
 
 /// The entry of a key that is for later.
 pub(super) fn later_key(section: &str, key: &str) -> Option<&'static LaterKey> {

@@ -6,19 +6,22 @@
 //! pick, and hold a [`Lease`] until they end.
 
 mod backend;
+mod hashed;
 mod lease;
 
 pub use backend::{Backend, Condition, Counts};
 pub use lease::Lease;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 
 use crate::config::{self, WhenDown};
-use crate::policy::balance::{Choice, Member, Rotation};
+use crate::policy::balance::{Choice, Hashing, Member, Rotation, Table};
 use crate::policy::eligible::{self, Mode, Rules, Standing};
 use crate::policy::health::{Health, is_probed};
 use crate::policy::{queue, splitmix};
 use crate::sync::{Mutex, Published, Queue, Ticket};
+use hashed::Keys;
 
 /// A named set of backends with one balancing policy.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Pool {
     pub name: Arc<str>,
     /// In the order of the config; a backend's index here is its name in rotations and picks.
     pub backends: Vec<Arc<Backend>>,
+    /// Of the backends, for a policy that hashes.
+    keys: Keys,
     /// Who can take a session. Written by [`Pool::publish`]; read by every pick. A lock around a
     /// snapshot, because readers need the members and their order to be of one moment.
     members: Published<Members>,
@@ -47,6 +52,8 @@ struct Members {
     rotation: Rotation,
     /// For a session that has tried all of the rotation in vain.
     in_reserve: Rotation,
+    /// Kept from one to the next, except when a weight changes.
+    table: Option<Arc<Table>>,
     mode: Mode,
 }
 
@@ -74,16 +81,22 @@ impl Pool {
             queue: Arc::default(),
             latest: Published::new(Weak::new()),
         });
-        Pool::build(config, backends, lineage)
+        Pool::build(config, backends, lineage, Mode::default())
     }
 
-    /// The pool that takes the place of this one: picks go on where they are. Nobody can take a session until
-    /// its first [`Pool::publish`].
+    /// The pool that takes the place of this one: picks go on where they are, and if it stands otherwise,
+    /// that is a change. Nobody can take a session until its first [`Pool::publish`].
     pub fn replaced_by(&self, config: &config::Pool, backends: Vec<Arc<Backend>>) -> Pool {
-        Pool::build(config, backends, Arc::clone(&self.lineage))
+        let reported = *self.reported.lock();
+        Pool::build(config, backends, Arc::clone(&self.lineage), reported)
     }
 
-    fn build(config: &config::Pool, backends: Vec<Arc<Backend>>, lineage: Arc<Lineage>) -> Pool {
+    fn build(
+        config: &config::Pool,
+        backends: Vec<Arc<Backend>>,
+        lineage: Arc<Lineage>,
+        reported: Mode,
+    ) -> Pool {
         for backend in &backends {
             backend.set_queue(&lineage.queue);
         }
@@ -94,9 +107,10 @@ impl Pool {
             }),
             config: config.clone(),
             name: config.name.as_str().into(),
+            keys: Keys::of(config, &backends),
             backends,
             members: Published::new(Members::default()),
-            reported: Mutex::default(),
+            reported: Mutex::new(reported),
             lineage,
         }
     }
@@ -128,9 +142,11 @@ impl Pool {
             fail_open: self.config.when_down == WhenDown::FailOpen,
         };
         let chosen = eligible::choose(&standings, rules);
+        let old = self.members.with(|members| members.table.clone());
         self.members.store(Members {
             rotation: Rotation::new(&chosen.members),
             in_reserve: Rotation::new(&chosen.in_reserve),
+            table: self.keys.table(&self.config, &self.backends, old),
             mode: chosen.mode,
         });
         // Whoever waits may be able to go on now, or has nobody left to wait for.
@@ -150,9 +166,9 @@ impl Pool {
         self.members.with(|members| members.mode)
     }
 
-    /// Picks a backend that is not in `tried` and counts the session on it, in one step: of a burst
-    /// of clients, each sees the sessions of those before it. `None`: there is none to pick.
-    pub fn lease(&self, tried: &[usize]) -> Option<Lease> {
+    /// Picks a backend for the client that is not in `tried` and counts the session on it, in one step: of
+    /// a burst of clients, each sees the sessions of those before it. `None`: there is none to pick.
+    pub fn lease(&self, tried: &[usize], client: IpAddr) -> Option<Lease> {
         // A pick after a failure takes its ticket from the backend that failed, so that the sessions
         // of a dead backend are dealt out to the others in turn; from the common sequence they would
         // all go to its neighbour.
@@ -164,15 +180,24 @@ impl Pool {
             })
             .take();
         self.members.with(|members| {
-            let first = self.pick(&members.rotation, tried, ticket);
+            let hashing = self
+                .keys
+                .hashing(&self.config, client, members.table.as_deref());
+            let first = self.pick(&members.rotation, tried, ticket, hashing);
             match tried {
                 [] => first,
-                _ => first.or_else(|| self.pick(&members.in_reserve, tried, ticket)),
+                _ => first.or_else(|| self.pick(&members.in_reserve, tried, ticket, hashing)),
             }
         })
     }
 
-    fn pick(&self, rotation: &Rotation, tried: &[usize], ticket: u64) -> Option<Lease> {
+    fn pick(
+        &self,
+        rotation: &Rotation,
+        tried: &[usize],
+        ticket: u64,
+        hashing: Hashing<'_>,
+    ) -> Option<Lease> {
         // Each kind of ticket has a random sequence of its own.
         let kind = tried.last().map_or(0, |index| *index as u64 + 1);
         let seed = splitmix::nth(self.lineage.random_seed, kind);
@@ -184,6 +209,7 @@ impl Pool {
                 tried,
                 ticket,
                 random: splitmix::nth(seed, ticket),
+                hashing,
             })?;
             let backend = self.backends.get(pick.backend)?;
             if backend.claim(pick.seen) {
@@ -207,19 +233,24 @@ impl Pool {
         })
     }
 
-    /// What a pick would look at if it came now, for whoever explains it; no ticket is taken.
-    pub fn peek<R>(&self, look: impl FnOnce(&Choice<'_>) -> R) -> R {
+    /// What a pick for this client would look at if it came now, for whoever explains it; no ticket is
+    /// taken.
+    pub fn peek<R>(&self, client: IpAddr, look: impl FnOnce(&Choice<'_>) -> R) -> R {
         let ticket = self.lineage.first_tickets.next();
         let seed = splitmix::nth(self.lineage.random_seed, 0);
-        self.members.with(|members| {
-            look(&Choice {
-                rotation: &members.rotation,
-                active: &|index| self.active(index),
-                is_full: &|index| self.is_full(index),
-                tried: &[],
-                ticket,
-                random: splitmix::nth(seed, ticket),
-            })
+        // Not under the lock: to explain thousands of backends takes a while, and who publishes would
+        // wait for it, with every pick that comes after.
+        let members = self.members.load();
+        look(&Choice {
+            rotation: &members.rotation,
+            active: &|index| self.active(index),
+            is_full: &|index| self.is_full(index),
+            tried: &[],
+            ticket,
+            random: splitmix::nth(seed, ticket),
+            hashing: self
+                .keys
+                .hashing(&self.config, client, members.table.as_deref()),
         })
     }
 
@@ -244,5 +275,27 @@ impl Pool {
     /// Has it a backend that can take a session now?
     pub fn can_serve(&self) -> bool {
         self.members.with(|members| !members.rotation.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_long_look_holds_up_nobody_who_publishes() {
+        let pool = Arc::new(Pool::new(
+            &config::Pool::new("web", Vec::new()),
+            Vec::new(),
+            1,
+        ));
+        pool.peek(([127, 0, 0, 1]).into(), |_| {
+            let (published, is_published) = crossbeam_channel::bounded(1);
+            let other = Arc::clone(&pool);
+            let publish = move || published.send(other.publish());
+            std::thread::Builder::new().spawn(publish).unwrap();
+            assert!(is_published.recv_timeout(Duration::from_secs(10)).is_ok());
+        });
     }
 }

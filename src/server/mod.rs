@@ -71,7 +71,7 @@ pub struct Server {
     ids: Arc<Ticket>,
     /// Written here; read by the reaper.
     timeouts: Arc<Published<Timeouts>>,
-    /// A signal that ends the program came while something else was being done.
+    /// A signal that ends the program has come.
     signalled: bool,
     /// Disconnected when the process's gate is closed and the last session has ended.
     drained: Receiver<Infallible>,
@@ -100,7 +100,7 @@ pub enum Shutdown {
 
 impl Server {
     /// Takes the addresses, starts the threads, waits for the first round of probes, and opens. A
-    /// signal from `around` breaks the start off. `config` is what `source` has just given. Addresses
+    /// signal breaks the start off. `config` is what `source` has just given. Addresses
     /// that are in the `heritage` are not bound anew.
     ///
     /// # Errors
@@ -113,7 +113,6 @@ impl Server {
         around: &Surroundings,
         mut heritage: Heritage,
     ) -> Result<Server, StartError> {
-        let signals = &around.signals;
         let capacity = Arc::new(Capacity::read());
         let configured = config.limits.max_connections;
         let (process_gate, drained) = Gate::new(capacity.allowed(configured));
@@ -123,7 +122,7 @@ impl Server {
         let running = control.running.load();
         let (lookup, stats) = (around.lookup.clone(), Arc::clone(&control.stats));
         let (names, names_thread) = Names::start(lookup, stats).map_err(StartError::Thread)?;
-        let addresses = FirstAnswers::wait_for(&names, &config, &running, signals)?;
+        let addresses = FirstAnswers::wait_for(&names, &config, &running, around, || {})?;
         let addresses = addresses.with_known(&config, &running)?;
         let none = Entrances::default();
         let next = Next::prepare(config, addresses, &running, &none, &mut heritage, None, log)?;
@@ -174,7 +173,7 @@ impl Server {
             build::seed(),
         );
         let checker = checker.map_err(StartError::Socket);
-        match checker.and_then(|checker| server.first_time(next, checker, stopped, signals)) {
+        match checker.and_then(|checker| server.first_time(next, checker, stopped, around)) {
             Ok(()) => Ok(server),
             Err(error) => {
                 server.close();
@@ -190,7 +189,7 @@ impl Server {
         next: Next,
         checker: Checker,
         stopped: Receiver<Infallible>,
-        signals: &Receiver<()>,
+        around: &Surroundings,
     ) -> Result<(), StartError> {
         self.start_services(checker, stopped)?;
         if next
@@ -201,7 +200,7 @@ impl Server {
         {
             self.log.send(Event::HealthCheckStarting);
         }
-        self.probe_first(&next, signals);
+        self.probe_first(&next, around);
         if self.signalled {
             return Err(StartError::Interrupted);
         }
@@ -236,8 +235,8 @@ impl Server {
     }
 
     /// Ends in order: no new sessions, those that run may end by themselves until the deadline, the
-    /// rest is aborted. Before that nothing changes for so long as `delay`. A further message on `signals`
-    /// cuts every wait short.
+    /// rest is aborted. Before that nothing changes for so long as `delay`. The second of all `signals` cuts
+    /// every wait short; after an upgrade, the first one asks for what is being done already.
     fn shut_down(mut self, signals: &Receiver<()>, delay: Duration) -> Shutdown {
         self.control.draining.raise();
         // Whoever asks for a change from now on is told so.
@@ -266,13 +265,21 @@ impl Server {
         }
         if !forced {
             let deadline = timeout.map_or_else(never, crossbeam_channel::after);
-            select! {
-                recv(self.drained) -> _ => {
-                    self.end();
-                    return Shutdown::Clean;
+            loop {
+                select! {
+                    recv(self.drained) -> _ => {
+                        self.end();
+                        return Shutdown::Clean;
+                    }
+                    recv(signals) -> _ => {
+                        forced = self.signalled;
+                        self.signalled = true;
+                    }
+                    recv(deadline) -> _ => break,
                 }
-                recv(signals) -> _ => forced = true,
-                recv(deadline) -> _ => {}
+                if forced {
+                    break;
+                }
             }
         }
         let sessions = self.control.registry.abort_all();

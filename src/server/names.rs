@@ -11,9 +11,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Select, select};
+use crossbeam_channel::{Receiver, Select, never, select, tick};
 
-use super::{Server, StartError, build, plan};
+use super::{Server, StartError, Surroundings, build, plan};
 use crate::config::{BackendAddress, Config};
 use crate::control::{Addresses, Name, Running, fixed, watched};
 use crate::events::{Event, NameChange};
@@ -33,12 +33,13 @@ const ONLY_ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 pub(super) struct FirstAnswers(BTreeMap<String, Answer>);
 
 impl FirstAnswers {
-    /// Asks and waits; a signal breaks it off.
+    /// Asks and waits; a signal breaks it off. `sign` gives a sign of life to the service manager.
     pub(super) fn wait_for(
         names: &Names,
         config: &Config,
         running: &Running,
-        signals: &Receiver<()>,
+        around: &Surroundings,
+        sign: impl FnMut(),
     ) -> Result<FirstAnswers, StartError> {
         let fixed = fixed(config);
         let new = watched(config).into_keys();
@@ -48,7 +49,7 @@ impl FirstAnswers {
             .map(str::to_owned)
             .collect();
         Ok(FirstAnswers(first_answers(
-            names, missing, &fixed, signals,
+            names, missing, &fixed, around, sign,
         )?))
     }
 
@@ -90,13 +91,15 @@ fn first_answers(
     names: &Names,
     missing: Vec<String>,
     fixed: &BTreeSet<&str>,
-    signals: &Receiver<()>,
+    around: &Surroundings,
+    mut sign: impl FnMut(),
 ) -> Result<BTreeMap<String, Answer>, StartError> {
     let mut answers = BTreeMap::new();
     if missing.is_empty() {
         return Ok(answers);
     }
     let begin = Instant::now();
+    let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
     let mut missing: BTreeSet<String> = missing.into_iter().collect();
     let answered = names.ask(missing.iter().cloned().collect());
     while !missing.is_empty() {
@@ -111,7 +114,8 @@ fn first_answers(
                 missing.remove(&host);
                 answers.insert(host, answer);
             }
-            recv(signals) -> _ => return Err(StartError::Interrupted),
+            recv(around.signals) -> _ => return Err(StartError::Interrupted),
+            recv(sign_of_life) -> _ => sign(),
             default(patience.saturating_sub(begin.elapsed())) => break,
         }
     }
@@ -138,17 +142,20 @@ impl Server {
     pub(super) fn find_addresses(
         &mut self,
         config: &Config,
-        signals: &Receiver<()>,
+        around: &Surroundings,
     ) -> Result<Addresses, StartError> {
         let running = self.control.running.load();
-        let first = FirstAnswers::wait_for(&self.names, config, &running, signals);
+        let mut was_alive = true;
+        let first = FirstAnswers::wait_for(&self.names, config, &running, around, || {
+            was_alive = self.sign(&around.manager, was_alive);
+        });
         if matches!(first, Err(StartError::Interrupted)) {
             self.signalled = true;
         }
         // Of a name that was in the config earlier there may be older news than the answer that has just
         // come; heard now, when the name is not watched, they are no news.
         let pending = self.names.news().try_iter().collect();
-        self.hear(pending, signals);
+        self.hear(pending, around);
         first?.with_known(config, &self.control.running.load())
     }
 
@@ -179,7 +186,7 @@ impl Server {
     }
 
     /// Takes in what is otherwise with names, and with one change whatever follows from it.
-    pub(super) fn hear(&mut self, news: Vec<News>, signals: &Receiver<()>) {
+    pub(super) fn hear(&mut self, news: Vec<News>, around: &Surroundings) {
         let running = self.control.running.load();
         let mut addresses = Addresses::clone(&running.addresses);
         let mut is_news = false;
@@ -198,12 +205,12 @@ impl Server {
             is_news = true;
         }
         if is_news {
-            self.change_addresses(addresses, signals);
+            self.change_addresses(addresses, around);
         }
     }
 
     /// Puts in force what the names of the config stand for now.
-    fn change_addresses(&mut self, addresses: Addresses, signals: &Receiver<()>) {
+    fn change_addresses(&mut self, addresses: Addresses, around: &Surroundings) {
         let running = self.control.running.load();
         let config = Arc::clone(&running.config);
         let draft = build::draft(&config, &addresses, &running);
@@ -217,7 +224,7 @@ impl Server {
         let drain_timeout = config.shutdown.drain_timeout;
         let lines = plan::comings_and_goings(&running, &draft, drain_timeout, SystemTime::now());
         if let Some((done, patience)) = self.begin_first_round(&draft) {
-            self.wait_for(&done, patience, signals);
+            self.wait_for(&done, patience, around);
         }
         let contexts = self.contexts(&config, &draft, &running);
         self.put_in_force(config, draft, addresses, &contexts);
@@ -228,12 +235,19 @@ impl Server {
 
     /// Waits for the end of `done`, but not when somebody wants something else of this thread: then a
     /// new address starts without its first probe, and has its first session after that.
-    fn wait_for<T>(&self, done: &Receiver<T>, patience: Duration, signals: &Receiver<()>) {
+    fn wait_for<T>(&self, done: &Receiver<T>, patience: Duration, around: &Surroundings) {
+        let deadline = Instant::now() + patience;
+        let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
+        let mut was_alive = true;
         let mut any = Select::new();
+        let life = any.recv(&sign_of_life);
         any.recv(done);
-        any.recv(signals);
+        any.recv(&around.signals);
+        any.recv(&around.reloads);
         any.recv(&self.requests);
-        // The time may be over; then it is as it is.
-        let _ = any.ready_timeout(patience);
+        while any.ready_deadline(deadline) == Ok(life) {
+            let _ = sign_of_life.try_recv();
+            was_alive = self.sign(&around.manager, was_alive);
+        }
     }
 }

@@ -10,13 +10,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, after, never, select, tick};
 
 use super::admin::{AdminChange, NextAdmin};
 use super::build::{self, Draft};
 use super::entrances::{Entrances, Taken};
 use super::leaving::leaving;
-use super::{Server, StartError, plan};
+use super::{Server, StartError, Surroundings, plan};
 use crate::admin::Admin;
 use crate::admission::Admission;
 use crate::config::{Config, ConfigError};
@@ -71,8 +71,8 @@ impl Next {
 
 impl Server {
     /// Reads the config again and makes it so, or only says what would change.
-    pub(super) fn reload(&mut self, dry_run: bool, signals: &Receiver<()>) -> Answer {
-        let outcome = self.try_reload(dry_run, signals);
+    pub(super) fn reload(&mut self, dry_run: bool, around: &Surroundings) -> Answer {
+        let outcome = self.try_reload(dry_run, around);
         if dry_run {
             return outcome.map_err(Refusal::Invalid);
         }
@@ -106,7 +106,7 @@ impl Server {
     fn try_reload(
         &mut self,
         dry_run: bool,
-        signals: &Receiver<()>,
+        around: &Surroundings,
     ) -> Result<Vec<String>, Vec<String>> {
         let one_line = |errors: Vec<ConfigError>| -> Vec<String> {
             errors.iter().map(ConfigError::one_line).collect()
@@ -114,7 +114,7 @@ impl Server {
         let config = self.source.load().map_err(one_line)?;
         let running = self.control.running.load();
         let failed = |error: StartError| vec![error.to_string()];
-        let addresses = self.find_addresses(&config, signals).map_err(failed)?;
+        let addresses = self.find_addresses(&config, around).map_err(failed)?;
         let admin = self.admin.as_ref();
         let nothing = &mut Heritage::default();
         let entrances = &self.entrances;
@@ -126,7 +126,7 @@ impl Server {
         if dry_run {
             return Ok(changes);
         }
-        self.probe_first(&next, signals);
+        self.probe_first(&next, around);
         let warnings = next.config.warnings();
         self.install(next).map_err(|error| {
             // What was to be probed for the new config is not, then.
@@ -141,15 +141,25 @@ impl Server {
 
     /// Has every backend that is new probed once, and waits for that: clients that come to a new
     /// backend a moment later are to find it up. What has no result in time has no sessions either,
-    /// until it has one.
-    pub(super) fn probe_first(&mut self, next: &Next, signals: &Receiver<()>) {
+    /// until it has one. The service manager hears of evener meanwhile: a probe may take longer than its
+    /// patience.
+    pub(super) fn probe_first(&mut self, next: &Next, around: &Surroundings) {
         let Some((done, patience)) = self.begin_first_round(&next.draft) else {
             return;
         };
-        select! {
-            recv(done) -> _ => {}
-            recv(signals) -> _ => self.signalled = true,
-            default(patience) => {}
+        let too_late = after(patience);
+        let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
+        let mut was_alive = true;
+        loop {
+            select! {
+                recv(done) -> _ => return,
+                recv(around.signals) -> _ => {
+                    self.signalled = true;
+                    return;
+                }
+                recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),
+                recv(too_late) -> _ => return,
+            }
         }
     }
 

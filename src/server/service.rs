@@ -54,7 +54,8 @@ impl Server {
             None => self.told(around.manager.ready()),
         }
         let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
-        let (sender, outcomes) = bounded(1);
+        // Without room for a message: what nobody takes, because evener stops, is not sent either.
+        let (sender, outcomes) = bounded(0);
         let mut reloads = around.reloads.clone();
         let mut was_alive = true;
         let mut is_upgrading = false;
@@ -78,16 +79,15 @@ impl Server {
                 },
                 recv(self.names.news()) -> news => if let Ok(news) = news {
                     let news = std::iter::once(news).chain(self.names.news().try_iter());
-                    self.hear(news.collect(), &around.signals);
+                    self.hear(news.collect(), around);
                 },
                 recv(wake) -> _ => {}
                 recv(self.mode_changes) -> _ => {}
                 recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),
                 recv(around.upgrades) -> _ => if !is_upgrading {
-                    is_upgrading = true;
-                    if let Err(error) = self.start_successor(around, sender.clone()) {
-                        // There is room: this is the only message.
-                        let _ = sender.try_send(Err(error.to_string()));
+                    match self.start_successor(around, sender.clone()) {
+                        Ok(()) => is_upgrading = true,
+                        Err(error) => self.log.send(Event::UpgradeFailed { error: error.to_string() }),
                     }
                 },
                 recv(outcomes) -> outcome => match outcome.unwrap_or_else(|gone| Err(gone.to_string())) {
@@ -99,6 +99,8 @@ impl Server {
                 },
             }
         }
+        // A new evener that serves from now on is told to stop as well.
+        drop(outcomes);
         self.stop(around)
     }
 
@@ -137,14 +139,15 @@ impl Server {
         if is_reload {
             self.told(around.manager.reloading());
         }
-        let answer = self.make(&request.change, &around.signals);
+        let answer = self.make(&request.change, around);
         if is_reload {
             self.told(around.manager.ready());
         }
         request.answer(answer);
     }
 
-    fn stop(self, around: &Surroundings) -> Shutdown {
+    fn stop(mut self, around: &Surroundings) -> Shutdown {
+        self.signalled = true;
         let config = self.control.running.load();
         let (drain, delay) = {
             let shutdown = &config.config.shutdown;
@@ -194,7 +197,7 @@ impl Server {
     }
 
     /// Gives the manager a sign of life, if there is one; says whether there is.
-    fn sign(&self, manager: &Manager, was_alive: bool) -> bool {
+    pub(super) fn sign(&self, manager: &Manager, was_alive: bool) -> bool {
         let is_alive = self.is_alive();
         if is_alive {
             self.told(manager.alive());

@@ -187,6 +187,13 @@ fn outlier_detection() -> impl Strategy<Value = Rules> {
     )
 }
 
+fn hashing() -> impl Strategy<Value = Hashing> {
+    (1..=128_u32, option::of(10_000..=90_000_u32)).prop_map(|(ipv6_prefix, factor)| Hashing {
+        ipv6_prefix,
+        balance_factor: factor.map(|factor| f64::from(factor) / 10_000.0),
+    })
+}
+
 fn pools() -> impl Strategy<Value = Vec<Pool>> {
     let policies: Vec<&str> = balance::names().collect();
     let when_down = prop::sample::select(WhenDown::ALL.to_vec());
@@ -195,7 +202,11 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
         RETRIES_RANGE,
         (when_down, 0..=10_000_u32),
         option::of(prop::sample::select(Version::ALL.to_vec())),
-        (option::of(health_check()), option::of(outlier_detection())),
+        (
+            hashing(),
+            option::of(health_check()),
+            option::of(outlier_detection()),
+        ),
         backends(),
     );
     (btree_set(name(), 1..4), vec(pool, 4)).prop_map(|(names, rows)| {
@@ -206,7 +217,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 retries,
                 (when_down, panic),
                 send_proxy_protocol,
-                (health_check, outlier_detection),
+                (hashing, health_check, outlier_detection),
                 backends,
             ),
         )| {
@@ -218,6 +229,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 when_down,
                 panic_threshold: f64::from(panic) / 10_000.0,
                 send_proxy_protocol,
+                hashing,
                 health_check,
                 outlier_detection,
                 backends,
@@ -333,6 +345,8 @@ pools:
     when_down: reset
     panic_threshold: 0%
     send_proxy_protocol: off
+    hash_ipv6_prefix: 128
+    hash_balance_factor: off
     health_check:
       type: tcp
       interval: 2s

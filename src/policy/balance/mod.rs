@@ -9,18 +9,24 @@
 
 use std::fmt;
 
+mod bounded;
 pub mod first;
+mod hashing;
 mod interleave;
 pub mod least_connections;
 mod load;
+pub mod maglev;
 pub mod power_of_two;
 pub mod random;
 mod rotation;
 pub mod round_robin;
+pub mod source_hash;
 #[cfg(test)]
 mod testing;
 
+pub use hashing::{Hashing, backend_keys, client_key};
 pub use interleave::SLOTS_MAX;
+pub use maglev::Table;
 pub use rotation::{Member, Rotation};
 
 /// Every policy there is, in the order in which messages list them.
@@ -30,6 +36,8 @@ pub static POLICIES: &[&Policy] = &[
     &least_connections::POLICY,
     &power_of_two::POLICY,
     &random::POLICY,
+    &source_hash::POLICY,
+    &maglev::POLICY,
     &first::POLICY,
 ];
 
@@ -49,6 +57,11 @@ pub struct Policy {
     pub name: &'static str,
     /// What it does, in one line, for help texts.
     pub summary: &'static str,
+    /// Whether the client's address decides, so that nothing can be said of a pick without one.
+    pub by_client: bool,
+    /// Builds the table that it looks clients up in; `None`: it needs none. The pool keeps the table for
+    /// as long as the weights stay.
+    pub table: Option<BuildTable>,
     /// Picks a backend: always a member of the rotation, never one already tried or full, and `None`
     /// only when there is no such backend.
     pub pick: fn(&Choice<'_>) -> Option<Pick>,
@@ -56,6 +69,9 @@ pub struct Policy {
     /// sentence: for `evener explain`.
     pub standing: fn(&Choice<'_>) -> Vec<String>,
 }
+
+/// Makes a table of the keys and the weights of all configured backends, by index.
+pub type BuildTable = fn(keys: &[u64], weights: &[u32]) -> Table;
 
 /// Everything that a policy may look at to pick a backend.
 pub struct Choice<'a> {
@@ -75,6 +91,8 @@ pub struct Choice<'a> {
     pub ticket: u64,
     /// 64 uniformly random bits, for this pick alone.
     pub random: u64,
+    /// Who the client is, for the policies that go by that.
+    pub hashing: Hashing<'a>,
 }
 
 /// The backend that a policy picked.
@@ -132,6 +150,7 @@ impl fmt::Debug for Choice<'_> {
             tried,
             ticket,
             random,
+            hashing,
         } = self;
         let active: Vec<u32> = rotation
             .members()
@@ -147,6 +166,7 @@ impl fmt::Debug for Choice<'_> {
             .field("tried", tried)
             .field("ticket", ticket)
             .field("random", random)
+            .field("client", &hashing.client)
             .finish()
     }
 }
@@ -183,7 +203,7 @@ mod tests {
     fn every_policy_tells_how_each_member_stands() {
         let scene = Scene::with_down(&[3, 1, 2, 1], &[1]).active(&[2, 0, 4, 0]);
         for policy in POLICIES {
-            let told = scene.standing(policy, 5);
+            let told = scene.clone().for_policy(policy).standing(policy, 5);
             assert_eq!(told.len(), 3, "{policy:?}");
             assert!(told.iter().all(|text| !text.is_empty()), "{told:?}");
         }
@@ -201,13 +221,19 @@ mod tests {
             tried in prop::collection::vec(0_usize..8, 0..7),
             ticket in any::<u64>(),
             random in any::<u64>(),
+            balance_factor in prop::option::of(1.0..3.0_f64),
         ) {
             let weights: Vec<u32> = backends.iter().map(|b| b.0).collect();
             let active: Vec<u32> = backends.iter().map(|b| b.1).collect();
             let down: Vec<usize> = (0..backends.len()).filter(|&b| backends[b].2).collect();
-            let scene = Scene::with_down(&weights, &down).active(&active).tried(&tried).limit(limit);
+            let scene = Scene::with_down(&weights, &down)
+                .active(&active)
+                .tried(&tried)
+                .limit(limit)
+                .balance_factor(balance_factor);
             let candidates = scene.candidates();
             for policy in POLICIES {
+                let scene = scene.clone().for_policy(policy);
                 match scene.pick(policy, ticket, random) {
                     None => prop_assert!(candidates.is_empty(), "{policy:?} gave up"),
                     Some(Pick { backend, seen }) => {

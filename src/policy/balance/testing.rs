@@ -1,9 +1,10 @@
 //! A pool in miniature, to ask policies what they would do.
 
-use super::{Choice, Pick, Policy, Rotation};
+use super::{Choice, Hashing, Pick, Policy, Rotation, Table, backend_keys};
 use crate::policy::splitmix;
 
-/// The circumstances of a pick. Backends are the indices of `weights`, and idle at first.
+/// The circumstances of a pick. Backends are the indices of `weights`, and idle at first. The client's
+/// key is the random bits of the pick, so that each pick is for another client.
 #[derive(Debug, Clone)]
 pub(super) struct Scene {
     pub(super) weights: Vec<u32>,
@@ -12,6 +13,9 @@ pub(super) struct Scene {
     /// How many sessions each may have.
     pub(super) limit: u32,
     pub(super) tried: Vec<usize>,
+    pub(super) keys: Vec<u64>,
+    table: Option<Table>,
+    balance_factor: Option<f64>,
 }
 
 impl Scene {
@@ -29,6 +33,32 @@ impl Scene {
             active: vec![0; weights.len()],
             limit: u32::MAX,
             tried: Vec::new(),
+            keys: backend_keys((0..weights.len()).map(|n| format!("10.0.0.1:{n}"))),
+            table: None,
+            balance_factor: None,
+        }
+    }
+
+    /// With the table of a policy that has one; it is left out otherwise, because it takes long.
+    pub(super) fn for_policy(self, policy: &Policy) -> Scene {
+        Scene {
+            table: policy.table.map(|build| build(&self.keys, &self.weights)),
+            ..self
+        }
+    }
+
+    pub(super) fn balance_factor(self, balance_factor: Option<f64>) -> Scene {
+        Scene {
+            balance_factor,
+            ..self
+        }
+    }
+
+    /// The same when some of the backends have been noticed to be down; the table stays.
+    pub(super) fn down(&self, down: &[usize]) -> Scene {
+        Scene {
+            rotation: Scene::with_down(&self.weights, down).rotation,
+            ..self.clone()
         }
     }
 
@@ -58,6 +88,11 @@ impl Scene {
         self.asked(ticket, 42, policy.standing)
     }
 
+    /// What the members are told to be for a client.
+    pub(super) fn told(&self, policy: &Policy, client: u64) -> Vec<String> {
+        self.asked(0, client, policy.standing)
+    }
+
     fn asked<T>(&self, ticket: u64, random: u64, ask: fn(&Choice<'_>) -> T) -> T {
         ask(&Choice {
             rotation: &self.rotation,
@@ -66,6 +101,12 @@ impl Scene {
             tried: &self.tried,
             ticket,
             random,
+            hashing: Hashing {
+                client: random,
+                backends: &self.keys,
+                table: self.table.as_ref(),
+                balance_factor: self.balance_factor,
+            },
         })
     }
 
@@ -93,6 +134,18 @@ impl Scene {
         members
             .filter(|&backend| !self.tried.contains(&backend) && self.active[backend] < self.limit)
             .collect()
+    }
+}
+
+/// Fails unless the clients that have moved from one backend to another are those that `may`, told
+/// from where and to where; and unless any have.
+#[track_caller]
+pub(super) fn assert_moves(before: &[usize], after: &[usize], may: impl Fn(usize, usize) -> bool) {
+    let pairs = before.iter().zip(after).filter(|(from, to)| from != to);
+    let moves: Vec<(usize, usize)> = pairs.map(|(from, to)| (*from, *to)).collect();
+    assert!(!moves.is_empty() && before.len() == after.len());
+    for (from, to) in moves {
+        assert!(may(from, to), "a client moved from {from} to {to}");
     }
 }
 
