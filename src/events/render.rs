@@ -345,6 +345,7 @@ impl fmt::Display for Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, SystemTime};
 
     #[test]
     fn a_shortage_names_what_is_short_and_what_raises_it() {
