@@ -58,16 +58,21 @@ impl SocketFile {
         &self.path
     }
 
-    /// Gives it another mode.
+    /// Gives it another mode, if it is still ours.
     pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
-        fs::set_permissions(&self.path, Permissions::from_mode(mode))
+        match self.is_ours() {
+            true => fs::set_permissions(&self.path, Permissions::from_mode(mode)),
+            false => Ok(()),
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|metadata| identity(&metadata) == self.identity)
     }
 
     /// Removes it, if it is still ours; nobody finds the socket any more.
     pub(super) fn remove(&self) {
-        let is_ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| identity(&metadata) == self.identity);
-        if is_ours && !self.left.is_raised() {
+        if self.is_ours() && !self.left.is_raised() {
             // If it can't be removed, the next start replaces it.
             let _ = fs::remove_file(&self.path);
         }
