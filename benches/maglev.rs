@@ -69,6 +69,7 @@ fn home(
     let pick = (policy.pick)(&Choice {
         rotation,
         active: &|_| 0,
+        share: &|_| 1000,
         is_full: &|_| false,
         tried: &[],
         ticket: 0,

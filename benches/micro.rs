@@ -100,6 +100,7 @@ fn pick(criterion: &mut Criterion) {
                     (policy.pick)(&Choice {
                         rotation: black_box(&rotation),
                         is_full: &|_| false,
+                        share: &|_| 1000,
                         active: &|index| active[index].get(),
                         tried: black_box(tried),
                         ticket,

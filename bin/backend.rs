@@ -20,6 +20,7 @@ Usage: backend PORT [OPTIONS]
   --name NAME      text instead of the port in the greeting
   --banner TEXT    send this line first, before anything is read
   --proxy          expect a PROXY header (v1 or v2), name the client in the greeting
+  --status CODE    answer HTTP with this error, 400 to 599, instead of 200
   --delay TIME     wait before each answer, for example 200ms
   --echo           send every byte back instead of speaking HTTP
   --reset          accept, then reset the connection (RST)
@@ -108,6 +109,18 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, String> {
             Long("name") => options.name = Some(text(&mut arguments, "--name")?),
             Long("proxy") => options.proxy_header = true,
             Long("banner") => options.banner = Some(text(&mut arguments, "--banner")?),
+            Long("status") => {
+                options.status = value(
+                    &mut arguments,
+                    "--status",
+                    "an error from 400 to 599",
+                    |text| {
+                        text.parse()
+                            .ok()
+                            .filter(|status| (400..600).contains(status))
+                    },
+                )?;
+            }
             Long("delay") => {
                 options.delay = value(&mut arguments, "--delay", "a time such as 200ms", |text| {
                     humantime::parse_duration(text).ok()

@@ -25,7 +25,7 @@ const FORCED: u8 = 130;
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Help) => print(cli::help()),
+        Ok(Command::Help) => print(&cli::help()),
         Ok(Command::Version) => print(&format!("{}\n", cli::version())),
         Ok(Command::Check { file }) => match Config::load(&file) {
             Ok(config) => {

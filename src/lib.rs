@@ -79,10 +79,12 @@
 //! | `keys` (`evener top` only) | | `read` of the terminal | `q` is pressed, or the process ends |
 //! | `demo`, `dummy …` (`evener demo` only) | the built-in backends | `read` of the terminal; `accept`, `read` | the process ends |
 //!
+#![doc = include_str!("doc/channels_and_locks.md")]
 //! # What is deliberately absent
 //!
 //! TLS termination, HTTP routing, UDP, scripting. A queue between threads that copy: back-pressure
 //! is the kernel's, by its socket buffers. A clock in the data path: the reaper has one for all.
+#![doc = include_str!("doc/why_not_async.md")]
 
 pub mod acceptor;
 pub mod admin;

@@ -25,6 +25,8 @@ pub struct Stats {
     pub lookups_good: Counter,
     /// Questions for the addresses of a name that failed.
     pub lookups_bad: Counter,
+    /// How late probes began, all but the first of each backend.
+    pub probe_delay: Histogram,
 }
 
 impl Stats {

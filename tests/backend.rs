@@ -98,6 +98,15 @@ fn name_bind_and_banner() {
 }
 
 #[test]
+fn a_status_is_answered_instead_of_200() {
+    let (_backend, address) = start(&["--status", "503"]);
+    let (text, end) = ask(address, "GET / HTTP/1.0\r\n\r\n");
+    assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+    assert!(text.contains("Hello"), "{text}");
+    assert_eq!(end, End::Fin);
+}
+
+#[test]
 fn proxy_names_the_client_of_the_header() {
     let (_backend, address) = start(&["--name", "blue", "--proxy"]);
     let (answer, _) = ask(
@@ -149,8 +158,8 @@ fn help_and_version_go_to_stdout() {
     let help = run(BACKEND, &["--help"]);
     assert_eq!(help.code, Some(0));
     for flag in [
-        "PORT", "--bind", "--name", "--banner", "--proxy", "--delay", "--echo", "--reset",
-        "--close", "--hang",
+        "PORT", "--bind", "--name", "--banner", "--proxy", "--status", "--delay", "--echo",
+        "--reset", "--close", "--hang",
     ] {
         assert!(help.stdout.contains(flag), "{flag} in {}", help.stdout);
     }
@@ -161,7 +170,7 @@ fn help_and_version_go_to_stdout() {
 
 #[test]
 fn bad_arguments_are_named_with_exit_code_2() {
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 11] = [
         (&[], "PORT"),
         (&["http"], "\"http\""),
         (&["65536"], "65536"),
@@ -170,6 +179,7 @@ fn bad_arguments_are_named_with_exit_code_2() {
         (&["8000", "--bind", "localhost"], "--bind"),
         (&["8000", "--delay", "200"], "--delay"),
         (&["8000", "--delay"], "--delay"),
+        (&["8000", "--status", "200"], "400 to 599"),
         (&["8000", "--echo=yes"], "yes"),
         (&["8000", "--echo", "--hang"], "--echo and --hang"),
     ];

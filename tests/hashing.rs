@@ -15,11 +15,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{
-    Admin, DEADLINE, Dummy, Evener, Server, config, connect, dummies, eventually,
+    Admin, Dummy, Evener, Server, config, connect, connect_from, dummies, eventually,
     read_to_end_with_deadline,
 };
 
@@ -56,18 +55,7 @@ fn anybody() -> impl Iterator<Item = IpAddr> {
 
 /// The name of the backend that greets a client with this address.
 fn who_serves_from(source: IpAddr, evener: &Evener) -> String {
-    let socket = rustix::net::socket_with(
-        AddressFamily::INET,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .unwrap();
-    rustix::net::bind(&socket, &SocketAddr::new(source, 0)).unwrap();
-    rustix::net::connect(&socket, &evener.address(0)).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    greeting(stream)
+    greeting(connect_from(source, evener.address(0)))
 }
 
 /// Asks, and gives the name in the greeting.

@@ -150,6 +150,11 @@ fn the_manual_of_the_config_has_every_key() {
     for (config, section) in [
         ("pools: [{ health_check: { nonsense: 1 } }]", "health_check"),
         (
+            "pools: [{ health_check: { type: http, nonsense: 1 } }]",
+            "health_check",
+        ),
+        ("pools: [{ agent: { nonsense: 1 } }]", "agent"),
+        (
             "pools: [{ outlier_detection: { nonsense: 1 } }]",
             "outlier_detection",
         ),

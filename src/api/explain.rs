@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::time;
 use crate::policy::health::{AdminState, Health};
+use crate::policy::slow_start;
 use crate::pool::{Backend, Pool};
 
 /// Of each backend, how it stands now. The answer is of one moment: by the time somebody reads it,
@@ -23,10 +24,14 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
             .members()
             .iter()
             .map(|member| member.backend);
-        let standing = members.zip((policy.standing)(choice));
-        let standing = standing.map(|(index, told)| match depends {
+        let share = |index: usize| match (choice.share)(index) {
+            slow_start::WHOLE => String::new(),
+            share => format!("; starts slowly: {} % of its share for now", share / 10),
+        };
+        let told = members.zip((policy.standing)(choice));
+        let standing = told.map(|(index, told)| match depends {
             true => (index, "it depends on the client's address".to_owned()),
-            false => (index, told),
+            false => (index, told + &share(index)),
         });
         let next = (policy.pick)(choice).map(|pick| pick.backend);
         let next = next.filter(|_| !depends);
@@ -83,6 +88,13 @@ fn obstacle(backend: &Backend) -> String {
     }
     if wish.weight == 0 {
         return format!("its weight is 0, {by}");
+    }
+    let effective = intent.effective();
+    if effective.state != AdminState::Ready {
+        return format!("its state is {}, by its agent", effective.state.word());
+    }
+    if effective.weight == 0 {
+        return "its weight is 0, by its agent".to_owned();
     }
     let since = time(condition.since);
     if wish.backup && condition.health == Health::Up {

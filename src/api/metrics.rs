@@ -96,7 +96,7 @@ const OF_BACKEND: &[OfBackend] = &[
     OfBackend { name: "evener_backend_sent_bytes_total", kind: "counter", help: "Bytes to the backend, those of live sessions included.", value: |b| b.counts.bytes_in.get() },
     OfBackend { name: "evener_backend_up", kind: "gauge", help: "1 while it is up: probes find it well, and it is not ejected.", value: |b| (b.health() == Health::Up).into() },
     OfBackend { name: "evener_backend_ejections_total", kind: "counter", help: "How often it was ejected because connections to it failed.", value: |b| b.counts.ejections.get() },
-    OfBackend { name: "evener_backend_weight", kind: "gauge", help: "Its share relative to the others of the pool.", value: |b| b.intent().current().weight.into() },
+    OfBackend { name: "evener_backend_weight", kind: "gauge", help: "Its share relative to the others of the pool, with its agent's word.", value: |b| b.intent().effective().weight.into() },
 ];
 
 fn backends(page: &mut Page, control: &Control) {
@@ -162,7 +162,7 @@ fn backends(page: &mut Page, control: &Control) {
         "1 for the state that the backend is in: ready, drain or maintenance.",
     );
     for (labels, backend) in &all {
-        let current = backend.intent().current().state;
+        let current = backend.intent().effective().state;
         for state in AdminState::ALL {
             let labels = format!("{labels},state=\"{}\"", state.word());
             page.sample("", &labels, u64::from(state == current));
@@ -214,6 +214,12 @@ fn sessions(page: &mut Page, control: &Control) {
     );
     page.sample("", "result=\"good\"", stats.probes_good.get());
     page.sample("", "result=\"bad\"", stats.probes_bad.get());
+    page.head(
+        "evener_health_check_delay_seconds",
+        "histogram",
+        "How late probes began, all but the first of each backend.",
+    );
+    page.histogram("", &stats.probe_delay.read());
     let (active, limit) = control.process_gate.occupancy();
     page.head(
         "evener_connections_active",

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::names::names;
 use super::time;
 use crate::control::{Control, Leaving, OpenListener, Running};
-use crate::pool::{Backend, Pool};
+use crate::policy::health::AdminState;
+use crate::policy::intent::Advice;
+use crate::pool::{AgentReport, Backend, Pool};
 use crate::sync::Distribution;
 
 /// All of it.
@@ -79,17 +81,21 @@ fn pool(pool: &Pool, running: &Running) -> Value {
 pub(super) fn backend(backend: &Backend) -> Value {
     let (intent, condition) = (backend.intent(), backend.condition());
     let (current, configured) = (intent.current(), intent.configured());
+    let effective = intent.effective();
     let counts = &backend.counts;
     json!({
         "name": &*backend.name,
         "address": backend.address.to_string(),
         "weight": current.weight,
         "configured_weight": configured.weight,
+        "effective_weight": effective.weight,
         "health": condition.health.word(),
         "reason": &*condition.reason,
         "changed_at": time(condition.since),
         "admin_state": current.state.word(),
         "configured_state": configured.state.word(),
+        "effective_state": effective.state.word(),
+        "agent": backend.agent_report().map(|report| agent(&report, intent.advice())),
         "active": backend.active.get(),
         "max_connections": backend.limit(),
         "total": counts.connected.get(),
@@ -100,6 +106,16 @@ pub(super) fn backend(backend: &Backend) -> Value {
         "bytes_out": counts.bytes_out.get(),
         "backup": current.backup,
         "takes_sessions": backend.takes_sessions(),
+    })
+}
+
+/// What its agent says, whether or not that counts.
+fn agent(report: &AgentReport, advice: Advice) -> Value {
+    json!({
+        "says": &*report.line,
+        "weight_percent": advice.percent,
+        "state": advice.state.map(AdminState::word),
+        "down": report.down.as_ref().map(|down| &*down.reason),
     })
 }
 

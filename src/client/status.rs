@@ -114,8 +114,13 @@ fn backends(pool: &Value, now: SystemTime) -> String {
             field(backend, "address"),
             field(backend, "health"),
             ago(backend, "changed_at", now),
-            changed(backend, "admin_state", "configured_state"),
-            changed(backend, "weight", "configured_weight"),
+            with_agent(
+                backend,
+                "admin_state",
+                "effective_state",
+                "configured_state",
+            ),
+            with_agent(backend, "weight", "effective_weight", "configured_weight"),
             active(backend),
             field(backend, "total"),
             field(backend, "connect_failures"),
@@ -142,6 +147,17 @@ fn waiting(pool: &Value) -> String {
     match queue.get("length").and_then(Value::as_u64) {
         None | Some(0) => String::new(),
         Some(length) => format!(", {length} in the queue"),
+    }
+}
+
+/// A value as the administrator wants it, and what its agent makes of it where that is something else.
+fn with_agent(backend: &Value, now: &str, effective: &str, configured: &str) -> String {
+    let wanted = changed(backend, now, configured);
+    match backend.get(effective) {
+        Some(value) if Some(value) != backend.get(now) => {
+            format!("{wanted}, by its agent {}", field(backend, effective))
+        }
+        _ => wanted,
     }
 }
 

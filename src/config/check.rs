@@ -228,16 +228,8 @@ impl Config {
                 ));
             }
             warnings.extend(pool.hashing.warning(&pool.name, pool.balance));
-            if let Some(check) = &pool.health_check
-                && check.timeout > check.interval
-            {
-                warnings.push(format!(
-                    "pool {}: a health check may take longer (timeout {}) than from one to the next (interval {})",
-                    quoted(&pool.name),
-                    humantime::format_duration(check.timeout),
-                    humantime::format_duration(check.interval),
-                ));
-            }
+            let check = pool.health_check.iter();
+            warnings.extend(check.flat_map(|check| check.warnings(&pool.name)));
         }
         warnings
     }

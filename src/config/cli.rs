@@ -3,6 +3,7 @@
 
 use super::error::{ConfigError, Problem};
 use super::{AdminOption, Ask, Config, arguments};
+use crate::policy::balance::{POLICIES, Policy};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -97,9 +98,11 @@ impl From<Problem> for UsageError {
     }
 }
 
-/// The manual, 80 columns wide.
-pub fn help() -> &'static str {
-    include_str!("help.txt")
+/// The manual, 80 columns wide. The policies say themselves what they do.
+pub fn help() -> String {
+    let line = |policy: &&Policy| format!("      {:<21} {}\n", policy.name, policy.summary);
+    let policies: String = POLICIES.iter().map(line).collect();
+    include_str!("help.txt").replace("{policies}\n", &policies)
 }
 
 /// Name and version.

@@ -3,8 +3,10 @@
 
 use super::{
     Admin, AdminBind, Admission, Backend, BackendAddress, Bind, Hashing, HealthCheck, ListenOn,
-    Listener, Log, LogFormat, LogLevel, Pool, Probe, Shutdown, Timeouts, WhenDown,
+    Listener, Log, LogFormat, LogLevel, Pool, Probe, ProbeHeader, Shutdown, Timeouts, WhenDown,
 };
+use crate::policy::answer;
+use crate::policy::answer::http::Statuses;
 use crate::policy::balance::{Policy, round_robin};
 use crate::policy::health::AdminState;
 use crate::policy::outlier::Rules;
@@ -69,6 +71,8 @@ pub const HEALTH_FALL: u32 = 3;
 /// Share of the interval by which a probe is moved at random: enough that the probes of several
 /// balancers drift apart, too little to be seen in how fast a failure is found.
 pub const HEALTH_JITTER: f64 = 0.1;
+/// What an HTTP probe asks for.
+pub const HTTP_PATH: &str = "/";
 
 /// From one answer for a host name to the next question: the time to live that service discovery
 /// gives its answers (Kubernetes' DNS: 30 s), so that asking more often would find the same.
@@ -122,6 +126,12 @@ pub const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 pub const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// The shortest probe interval: more than 100 probes a second are load, not a check.
 pub const HEALTH_INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// Longest path and host of an HTTP probe, bytes: the request fits into an empty socket buffer.
+pub const HTTP_TEXT_BYTES_MAX: usize = 1024;
+/// How much a probe may send, bytes: it fits into an empty socket buffer.
+pub const SEND_BYTES_RANGE: RangeInclusive<usize> = 0..=4096;
+/// How much a probe may expect, bytes; more than it looks at would never come.
+pub const EXPECT_BYTES_RANGE: RangeInclusive<usize> = 1..=answer::bytes::BYTES_MAX / 16;
 /// Longest name of a listener, pool or backend, characters: names stand in log lines and labels.
 pub const NAME_CHARS_MAX: usize = 64;
 /// Largest config file, bytes.
@@ -130,6 +140,11 @@ pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// The default balancing policy (that of HAProxy, nginx and Envoy).
 pub fn balance() -> &'static Policy {
     &round_robin::POLICY
+}
+
+/// The statuses that are good: an answer, or a word where to find it.
+pub fn http_statuses() -> Statuses {
+    Statuses::new(vec![200..=399])
 }
 
 /// Real connections that fail take a backend out.
@@ -191,6 +206,11 @@ impl Default for HealthCheck {
     fn default() -> HealthCheck {
         HealthCheck {
             probe: Probe::Tcp,
+            address: None,
+            port: None,
+            header: ProbeHeader::OfPool,
+            fast_interval: None,
+            down_interval: None,
             interval: HEALTH_INTERVAL,
             timeout: HEALTH_TIMEOUT,
             rise: HEALTH_RISE,
@@ -243,7 +263,9 @@ impl Pool {
             send_proxy_protocol: None,
             hashing: Hashing::default(),
             health_check: Some(HealthCheck::default()),
+            agent: None,
             outlier_detection: Some(outlier_detection()),
+            slow_start: None,
             backends,
         }
     }

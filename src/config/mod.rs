@@ -10,9 +10,11 @@
 mod address;
 mod admin;
 mod admission;
+mod agent;
 mod aliases;
 mod arguments;
 mod ask;
+mod bytes;
 mod check;
 pub mod cli;
 pub mod defaults;
@@ -20,6 +22,8 @@ pub mod diff;
 mod error;
 mod file;
 mod hashing;
+mod health_check;
+mod http_probe;
 mod names;
 mod outlier;
 mod pools;
@@ -37,9 +41,12 @@ mod tests;
 
 pub use admin::{Admin, AdminAddress, AdminBind, AdminOption};
 pub use admission::Admission;
+pub use agent::Agent;
 pub use ask::{Ask, What};
 pub use error::{ConfigError, Place, is_hidden, visible};
 pub use hashing::Hashing;
+pub use health_check::{HealthCheck, Probe, ProbeHeader};
+pub use http_probe::{HttpMethod, HttpProbe};
 pub use proxy_protocol::AcceptProxy;
 pub use unix::ListenOn;
 
@@ -116,12 +123,16 @@ pub struct Pool {
     pub panic_threshold: f64,
     /// The PROXY header that tells its backends whom a connection is for; `None` is `off`.
     pub send_proxy_protocol: Option<Version>,
+    /// How long the share of a backend that has recovered grows to its whole; `None` is `off`.
+    pub slow_start: Option<Duration>,
     /// When real connections that fail take a backend out; `None` is `off`.
     pub outlier_detection: Option<crate::policy::outlier::Rules>,
     /// How a policy that hashes does it.
     pub hashing: Hashing,
     /// How backends are probed; `None` is `off`, and every backend counts as up.
     pub health_check: Option<HealthCheck>,
+    /// How the agents beside its backends are asked; `None` is `off`.
+    pub agent: Option<Agent>,
     /// The servers; at least one.
     pub backends: Vec<Backend>,
 }
@@ -176,30 +187,6 @@ pub enum WhenDown {
     Hold,
     /// A backend that is down: health may be wrong.
     FailOpen,
-}
-
-/// How the backends of a pool are probed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HealthCheck {
-    /// What one probe does.
-    pub probe: Probe,
-    /// From the start of one probe to the start of the next.
-    pub interval: Duration,
-    /// A probe that takes longer has failed.
-    pub timeout: Duration,
-    /// Good probes in a row that bring a backend up.
-    pub rise: u32,
-    /// Bad probes in a row that take it down.
-    pub fall: u32,
-    /// Share of the interval, 0.0 to 0.5, by which each probe is moved at random, either way.
-    pub jitter: f64,
-}
-
-/// What one probe does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
-    /// A TCP connection is made and quietly closed.
-    Tcp,
 }
 
 /// How long each phase of a session may last; `None` is `off`.

@@ -1,12 +1,11 @@
 //! The `pools` section of a config file.
 
 use super::check::Part;
-use super::error::Problem;
-use super::reader::{Map, Reading, kind, text};
+use super::reader::{Map, Reading, text};
 use super::value::{boolean, duration, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
 use super::{
-    Backend, BackendAddress, Hashing, HealthCheck, Pool, Probe, WhenDown, defaults, names, outlier,
+    Agent, Backend, BackendAddress, Hashing, HealthCheck, Pool, WhenDown, defaults, names, outlier,
     unix,
 };
 use crate::policy::health::AdminState;
@@ -44,7 +43,11 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         word("send_proxy_protocol", text, &[("off", None), v1, v2])
     });
     let hashing = Hashing::read(&mut map, reading);
-    let health_check = read_health_check(map.take("health_check"), reading);
+    let health_check = HealthCheck::read(map.take("health_check"), reading);
+    let agent = Agent::read(map.take("agent"), reading);
+    let slow_start = map.read(reading, "slow_start", None, |text| {
+        or_off(text, |text| duration(text, defaults::TIMEOUT_MIN))
+    });
     let outlier_detection = outlier::read(map.take("outlier_detection"), reading);
     let backend_nodes = map.list(reading, "backends");
     if backend_nodes.is_none() {
@@ -66,49 +69,11 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         send_proxy_protocol,
         hashing,
         health_check,
+        agent,
         outlier_detection,
+        slow_start,
         backends,
     }
-}
-
-/// `off`, or a mapping whose `type` may be `off` too. Left out, every default applies.
-fn read_health_check(node: Option<&Node>, reading: &mut Reading) -> Option<HealthCheck> {
-    let default = HealthCheck::default();
-    let Some(node) = node else {
-        return Some(default);
-    };
-    match &node.value {
-        Value::Text(text) if text == "off" => return None,
-        Value::Map(_) | Value::Nothing => {}
-        other => {
-            let what = format!("health_check is {}", kind(other));
-            let help = "write `health_check: off`, or a mapping: `health_check: { interval: 2s }`";
-            reading
-                .problems
-                .push(Problem::new(what, help).at(node.spot));
-            return None;
-        }
-    }
-    let mut map = Map::new(node, "health_check", reading);
-    let probe = map.read(reading, "type", Some(Probe::Tcp), |text| {
-        word("type", text, &[("tcp", Some(Probe::Tcp)), ("off", None)])
-    });
-    let is_on = probe.is_some();
-    let streak = |text: &str| number(text, &defaults::STREAK_RANGE);
-    let interval = |text: &str| duration(text, defaults::HEALTH_INTERVAL_MIN);
-    let timeout = |text: &str| duration(text, defaults::TIMEOUT_MIN);
-    let check = HealthCheck {
-        probe: probe.unwrap_or(Probe::Tcp),
-        interval: map.read(reading, "interval", default.interval, interval),
-        timeout: map.read(reading, "timeout", default.timeout, timeout),
-        rise: map.read(reading, "rise", default.rise, streak),
-        fall: map.read(reading, "fall", default.fall, streak),
-        jitter: map.read(reading, "jitter", default.jitter, |text| {
-            share(text, &defaults::JITTER_RANGE)
-        }),
-    };
-    map.finish(reading);
-    is_on.then_some(check)
 }
 
 /// The backends of a pool. One whose address can't be read is left out.

@@ -3,7 +3,7 @@
 
 use super::outlier;
 use super::value::share_text;
-use super::{Admin, Backend, Config, HealthCheck, Listener, Pool, Probe};
+use super::{Admin, Agent, Backend, Config, Listener, Pool};
 use crate::policy::proxy_protocol::Version;
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -134,27 +134,16 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
     pool.hashing.write(out)?;
     match &pool.health_check {
         None => writeln!(out, "    health_check: off")?,
-        Some(check) => write_health_check(out, check)?,
+        Some(check) => check.write(out)?,
     }
+    Agent::write(pool.agent.as_ref(), out)?;
+    writeln!(out, "    slow_start: {}", time_or_off(pool.slow_start))?;
     outlier::write(out, pool.outlier_detection.as_ref())?;
     writeln!(out, "    backends:")?;
     for backend in &pool.backends {
         write_backend(out, backend)?;
     }
     Ok(())
-}
-
-fn write_health_check(out: &mut String, check: &HealthCheck) -> fmt::Result {
-    let kind = match check.probe {
-        Probe::Tcp => "tcp",
-    };
-    writeln!(out, "    health_check:")?;
-    writeln!(out, "      type: {kind}")?;
-    writeln!(out, "      interval: {}", time(check.interval))?;
-    writeln!(out, "      timeout: {}", time(check.timeout))?;
-    writeln!(out, "      rise: {}", check.rise)?;
-    writeln!(out, "      fall: {}", check.fall)?;
-    writeln!(out, "      jitter: {}", share_text(check.jitter))
 }
 
 fn write_backend(out: &mut String, backend: &Backend) -> fmt::Result {
@@ -177,11 +166,11 @@ fn write_backend(out: &mut String, backend: &Backend) -> fmt::Result {
     )
 }
 
-fn time(duration: Duration) -> String {
+pub(super) fn time(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-fn time_or_off(duration: Option<Duration>) -> String {
+pub(super) fn time_or_off(duration: Option<Duration>) -> String {
     duration.map_or("off".to_string(), time)
 }
 
@@ -190,7 +179,7 @@ fn number_or(number: Option<u32>, none: &str) -> String {
 }
 
 /// A scalar: as it is when it is a plain word, in double quotes otherwise.
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     let is_word = text.starts_with(|char: char| char.is_ascii_alphabetic())
         && text
             .bytes()

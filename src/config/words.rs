@@ -27,15 +27,13 @@ const LATER_KEYS: &[LaterKey] = &[
     later("config", "group", "off"),
     later("listener", "routes", "off"),
     later("pool", "on_down", "keep"),
-    later("pool", "slow_start", "off"),
     later("pool", "hedge_after", "off"),
-    later("health_check", "fast_interval", "off"),
-    later("health_check", "down_interval", "off"),
     later("timeouts", "max_lifetime", "off"),
 ];
 
 /// Values of a key that later versions know.
-const LATER_VALUES: &[(&str, &[&str])] = &[("type", &["http", "send_expect"])];
+/// None at the moment.
+const LATER_VALUES: &[(&str, &[&str])] = &[];
 
 /// The entry of a key that is for later.
 pub(super) fn later_key(section: &str, key: &str) -> Option<&'static LaterKey> {

@@ -83,7 +83,7 @@ impl Plan {
             skip_body(stream, &mut received, request.body_bytes)?;
             self.delay(stream)?;
             stream.write_all(&http::answer(
-                "200 OK",
+                &http::status_line(self.options.status),
                 greeting,
                 request.head_only,
                 request.keep_alive,

@@ -1,6 +1,8 @@
 //! The little HTTP that the dummy speaks: where a request head ends, what it asks for, and the
 //! bytes of an answer (RFC 9110, RFC 9112). PURE: it sees bytes and gives bytes.
 
+use std::borrow::Cow;
+
 /// Longest request head, the request line included. A longer one is refused with 431.
 pub(super) const HEAD_BYTES_MAX: usize = 8 * 1024;
 
@@ -116,6 +118,15 @@ pub(super) fn parse(head: &[u8]) -> Result<Request, Refusal> {
     }
     request.body_bytes = length.unwrap_or(0);
     Ok(request)
+}
+
+/// A status as the first line of an answer has it; the words behind the number mean nothing
+/// (RFC 9112, section 4).
+pub(super) fn status_line(status: u16) -> Cow<'static, str> {
+    match status {
+        200 => "200 OK".into(),
+        other => format!("{other} As Asked For").into(),
+    }
 }
 
 /// The bytes of an answer. `Content-Length` is that of `body` even where a HEAD leaves it out.

@@ -67,6 +67,8 @@ pub struct Options {
     pub proxy_header: bool,
     /// A line that is sent at once, before anything is read.
     pub banner: Option<String>,
+    /// The status of every good answer: for health checks that are to fail.
+    pub status: u16,
     /// Wait before each answer (before each piece of an echo; before the RST or the FIN).
     pub delay: Duration,
     /// What happens on a connection, after the banner.
@@ -81,6 +83,7 @@ impl Default for Options {
             name: None,
             proxy_header: false,
             banner: None,
+            status: 200,
             delay: Duration::ZERO,
             behaviour: Behaviour::Http,
         }

@@ -22,7 +22,7 @@ pub struct HealthChange {
     pub first: bool,
     /// What the last probe found, in words.
     pub reason: String,
-    /// How many probes in a row said so.
+    /// How many probes in a row said so; 0: it was its agent.
     pub streak: u32,
     /// Backends of the pool that are up now.
     pub up_count: usize,
@@ -53,11 +53,11 @@ impl fmt::Display for HealthChange {
         if *self.backend != *self.address.to_string() {
             write!(f, ", backend {}", self.backend)?;
         }
-        let probes = match self.streak {
-            1 => "probe",
-            _ => "probes in a row",
-        };
-        write!(f, "; {} {probes}: {}", self.streak, self.reason)?;
+        match self.streak {
+            0 => write!(f, "; {}", self.reason)?,
+            1 => write!(f, "; 1 probe: {}", self.reason)?,
+            many => write!(f, "; {many} probes in a row: {}", self.reason)?,
+        }
         write!(f, "; {} of {} up)", self.up_count, self.total)
     }
 }

@@ -3,6 +3,7 @@
 //! Whoever sees something happen makes the event; [`crate::log`] alone turns it into text. Names
 //! come in as `Arc<str>`: an event costs reference counts, not copies, on the thread that sends it.
 
+mod agent;
 mod ejection;
 mod health_change;
 mod measured;
@@ -15,6 +16,7 @@ mod refusal;
 mod render;
 mod tcplog;
 
+pub use agent::AgentSaying;
 pub use ejection::Ejection;
 pub use health_change::HealthChange;
 pub use measured::{Load, Measured, Path};
@@ -69,6 +71,20 @@ pub enum Event {
     },
     /// A backend came up or went down.
     HealthChanged(HealthChange),
+    /// Probes begin so late that some are left out; at most every 10 s.
+    ProbesLate {
+        /// How late the latest of them began.
+        late: Duration,
+    },
+    /// The agent of a backend says something new.
+    AgentSays {
+        /// What.
+        saying: AgentSaying,
+        /// Only another share of the weight.
+        only_weight: bool,
+    },
+    /// The agent of a backend gives no answer any more that makes sense.
+    AgentSilent(AgentSaying),
     /// A backend is ejected because connections to it fail, or in again.
     Ejection(Ejection),
     /// A pool is served otherwise than before.
@@ -280,6 +296,8 @@ impl Event {
             Event::SessionEnded(record) => record.reason.level(),
             Event::Name(change) => change.level(),
             Event::HealthChanged(HealthChange { up: false, .. })
+            | Event::ProbesLate { .. }
+            | Event::AgentSilent(_)
             | Event::AcceptFailed { .. }
             | Event::ThreadRefused { .. }
             | Event::SocketRefused { .. }
@@ -302,6 +320,9 @@ impl Event {
                 old: Mode::Down, ..
             }
             | Event::HealthChanged(HealthChange { first: true, .. })
+            | Event::AgentSays {
+                only_weight: true, ..
+            }
             | Event::SessionStarted { .. }
             | Event::ClientRefused(_)
             | Event::ConnectFailed { .. } => LogLevel::Debug,

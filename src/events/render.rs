@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::{Event, process, record};
+use crate::limits::PROBES_AT_ONCE;
 use crate::policy::eligible::Mode;
 
 impl Event {
@@ -28,6 +29,12 @@ impl Event {
             ),
             Event::AdminTokenPublic { file } => ("admin_token_public", json!({"file": file})),
             Event::HealthChanged(change) => ("health_changed", change.fields()),
+            Event::ProbesLate { late } => (
+                "probes_late",
+                json!({"late_seconds": late.as_secs_f64(), "at_once": PROBES_AT_ONCE}),
+            ),
+            Event::AgentSays { saying, .. } => ("agent_says", saying.fields()),
+            Event::AgentSilent(saying) => ("agent_silent", saying.fields()),
             Event::Ejection(ejection) => ("ejection", ejection.fields()),
             Event::PoolMode { pool, old, new } => (
                 "pool_mode",
@@ -163,6 +170,14 @@ impl fmt::Display for Event {
                 "every user of this machine can read the admin token in {file}; try: chmod o-r {file}"
             ),
             Event::HealthChanged(change) => write!(f, "{change}"),
+            Event::ProbesLate { late } => write!(
+                f,
+                "health checks can't keep up: a probe began {:.1}s late, with {PROBES_AT_ONCE} at once; raise \
+                 interval, or lower timeout: a server that does not answer costs all of it",
+                late.as_secs_f64()
+            ),
+            Event::AgentSays { saying, .. } => saying.news(f),
+            Event::AgentSilent(saying) => saying.silence(f),
             Event::Ejection(ejection) => ejection.fmt(f),
             Event::PoolMode { pool, new, .. } => match new {
                 Mode::Normal => write!(f, "pool {pool} is served by its primaries again"),
@@ -343,30 +358,4 @@ impl fmt::Display for Event {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::{Duration, SystemTime};
-
-    #[test]
-    fn a_shortage_names_what_is_short_and_what_raises_it() {
-        let (by, error) = ("the health check".into(), "refused".to_owned());
-        let of_threads = Event::ThreadRefused { by, error };
-        assert!(of_threads.to_string().contains("TasksMax="));
-        let (by, error) = ("the health check".into(), "refused".to_owned());
-        let of_sockets = Event::SocketRefused { by, error };
-        assert!(of_sockets.to_string().contains("LimitNOFILE="));
-    }
-
-    #[test]
-    fn the_end_of_a_drain_does_not_depend_on_when_the_line_is_written() {
-        let event = Event::Draining {
-            sessions: 2,
-            since: SystemTime::UNIX_EPOCH,
-            timeout: Some(Duration::from_secs(25)),
-        };
-        assert_eq!(
-            event.to_string(),
-            "draining 2 connections, until 1970-01-01T00:00:25Z"
-        );
-    }
-}
+mod tests;

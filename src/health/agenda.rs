@@ -2,10 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::target::Target;
+use super::target::{Duty, Target};
 use crate::policy::health::Health;
 use crate::pool::{Backend, Condition};
 
@@ -31,9 +30,11 @@ impl Agenda {
 
     /// Adds a target that is to be probed at once, and says its number.
     pub(super) fn add(&mut self, mut target: Target, now: Duration) -> u64 {
-        // What was known of it, if anything, is old: it was not probed until now.
-        let unknown = Condition::new(Health::Starting, "not probed yet");
-        target.backend.set_condition(unknown);
+        if let Duty::Probe { .. } = target.duty {
+            // What was known of it, if anything, is old: it was not probed until now.
+            let unknown = Condition::new(Health::Starting, "not probed yet");
+            target.backend.set_condition(unknown);
+        }
         let number = self.next_number;
         self.next_number += 1;
         target.due = now;
@@ -66,15 +67,15 @@ impl Agenda {
     /// Keeps those of its targets that are in `targets`, with their health and their turn, and adds
     /// the others of these.
     pub(super) fn replace(&mut self, targets: Vec<Target>, now: Duration) {
-        let mut old: HashMap<*const Backend, (u64, Target)> = self
+        let mut old: HashMap<(*const Backend, bool), (u64, Target)> = self
             .targets
             .drain()
-            .map(|(number, target)| (Arc::as_ptr(&target.backend), (number, target)))
+            .map(|(number, target)| (target.key(), (number, target)))
             .collect();
         // Those that wait are planned anew, and would wait there twice.
         self.waiting.clear();
         for new in targets {
-            if let Some((number, mut target)) = old.remove(&Arc::as_ptr(&new.backend)) {
+            if let Some((number, mut target)) = old.remove(&new.key()) {
                 target.adjust(new, now);
                 let (next, is_waiting) = (target.next, !target.in_flight);
                 self.targets.insert(number, target);
@@ -94,6 +95,7 @@ mod tests {
     use crate::config::{self, BackendAddress, HealthCheck};
     use crate::policy::health::AdminState;
     use crate::pool::Pool;
+    use std::sync::Arc;
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -157,7 +159,10 @@ mod tests {
         let gone = agenda.add(target(&goes, 100), at(0));
         {
             let target = agenda.get_mut(number).unwrap();
-            target.machine.observe(true);
+            let Duty::Probe { machine, .. } = &mut target.duty else {
+                unreachable!("it is probed");
+            };
+            machine.observe(true);
             target.probed_before = true;
             target.due = at(100);
         }
@@ -166,7 +171,7 @@ mod tests {
         agenda.replace(vec![target(&stays, 200)], at(10));
         assert_eq!(agenda.next(), Some((at(100), number)));
         assert!(agenda.get(gone).is_none());
-        assert_eq!(agenda.get(number).unwrap().machine.health(), Health::Up);
+        assert!(agenda.get(number).unwrap().is_up());
 
         let new = backend();
         agenda.replace(vec![target(&stays, 5), target(&new, 5)], at(20));

@@ -4,7 +4,7 @@
 //! order that changes what is probed, the end of the program. It is the only writer of every backend's
 //! condition.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::io;
 use std::ops::ControlFlow;
@@ -17,14 +17,17 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 
 use super::agenda::Agenda;
 use super::ejections::{Ejections, Suspect};
+use super::findings;
+use super::lateness::Lateness;
+use super::news::{News, Reporter};
 use super::probe::{self, Outcome};
 use super::target::{All, Order};
-use crate::events::{Ejection, Event, HealthChange};
+use crate::events::{Ejection, Event};
 use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
-use crate::policy::health::{Health, Transition};
-use crate::policy::{schedule, splitmix};
-use crate::pool::{Condition, Pool};
+use crate::policy::intent::Intent;
+use crate::policy::splitmix;
+use crate::pool::Pool;
 use crate::stats::Stats;
 use crate::threads::{self, Threads};
 
@@ -34,40 +37,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// What the log calls this thread when it lacks something.
 const WHO: &str = "the health check";
-
-/// What a probe's thread tells the checker.
-#[derive(Debug)]
-enum News {
-    /// What it found, for the target with this number.
-    Found(u64, Outcome),
-    /// It has ended, quiet goodbye included, and its thread is free.
-    Ended,
-}
-
-/// The sending end that one probe holds. Dropping it says that the probe has ended, even by a
-/// panic: then nothing is known, and the target is asked again.
-struct Reporter {
-    news: Sender<News>,
-    target: u64,
-    has_found: bool,
-}
-
-impl Reporter {
-    fn found(&mut self, outcome: Outcome) {
-        self.has_found = true;
-        // Nobody takes it when the checker has ended.
-        let _ = self.news.send(News::Found(self.target, outcome));
-    }
-}
-
-impl Drop for Reporter {
-    fn drop(&mut self) {
-        if !self.has_found {
-            self.found(Outcome::BrokenOff);
-        }
-        let _ = self.news.send(News::Ended);
-    }
-}
 
 /// Targets of which somebody waits for the first result.
 #[derive(Debug)]
@@ -109,6 +78,9 @@ pub struct Checker {
     rounds: Vec<Round>,
     /// A shortage was logged and has not ended yet.
     short: bool,
+    lateness: Lateness,
+    /// Probes that are due wait for others to end: as many as allowed are in flight.
+    is_full: bool,
     /// A pair of sockets that carries nothing: probes watch one end, and when the checker ends and
     /// closes the other, they see it hang up and end too.
     asker: (Arc<UnixStream>, UnixStream),
@@ -144,6 +116,8 @@ impl Checker {
             news,
             rounds: Vec::new(),
             short: false,
+            lateness: Lateness::default(),
+            is_full: false,
             asker: (Arc::new(watched), kept),
         })
     }
@@ -191,11 +165,18 @@ impl Checker {
                 pools,
                 targets,
                 unprobed,
+                unadvised,
             }) => {
                 self.agenda.replace(targets, now);
+                for backend in unadvised {
+                    if backend.agent_report().is_some() {
+                        backend.set_agent_report(None);
+                        backend.change_intent(Intent::unadvised);
+                    }
+                }
                 self.ejections.keep(&pools);
                 for (backend, condition) in unprobed {
-                    if backend.health() != condition.health {
+                    if backend.found().health != condition.health {
                         backend.set_condition(condition);
                     }
                 }
@@ -223,10 +204,11 @@ impl Checker {
         while self.in_flight < PROBES_AT_ONCE {
             let (due, number) = self.agenda.next()?;
             if due > now {
+                self.is_full = false;
                 return Some(self.epoch + due);
             }
             match self.start(number) {
-                Ok(()) => self.in_flight += 1,
+                Ok(has_started) => self.in_flight += u64::from(has_started),
                 Err(error) => {
                     self.report_shortage(Event::ThreadRefused {
                         by: WHO.into(),
@@ -236,70 +218,99 @@ impl Checker {
                 }
             }
         }
+        self.is_full = true;
         None
     }
 
-    fn start(&mut self, number: u64) -> io::Result<()> {
+    /// Starts the probe of a target, unless it is not to be probed now; says whether it has.
+    fn start(&mut self, number: u64) -> io::Result<bool> {
+        let now = self.epoch.elapsed();
         let Some(target) = self.agenda.get_mut(number) else {
-            return Ok(());
+            return Ok(false);
         };
+        if target.is_resting() {
+            let later = now + target.interval();
+            self.agenda.plan(number, later);
+            return Ok(false);
+        }
         let seat = self.threads.reserve()?;
         target.in_flight = true;
+        // All first probes are due at once, which nobody can keep up with, and need not.
+        if target.probed_before {
+            let late = now.saturating_sub(target.next);
+            self.stats.probe_delay.observe(late);
+            // A machine that was busy for a moment is late as well, and no other interval helps.
+            if self.is_full
+                && let Some(late) = self.lateness.observe(now, late, target.interval())
+            {
+                self.log.send(Event::ProbesLate { late });
+            }
+        }
         let name = threads::name_of("probe ", &target.backend.name);
         let task = target.task();
-        let mut reporter = Reporter {
-            news: self.news_in.clone(),
-            target: number,
-            has_found: false,
-        };
+        let mut reporter = Reporter::new(self.news_in.clone(), number);
         let asker = Arc::clone(&self.asker.0);
         seat.start(move || {
             threads::set_name(&name);
             let report = |outcome| reporter.found(outcome);
             probe::run(&task, asker.as_fd(), report);
         });
-        Ok(())
+        Ok(true)
     }
 
     /// Takes in some news and all that is there already, then publishes once per pool: when
     /// thousands of backends change at the same moment, the rotation is built a few times, not
     /// thousands of times.
     fn take_news(&mut self, first: News) {
-        let mut changed: Vec<(u64, Transition, String)> = Vec::new();
+        let mut changed: Vec<(u64, Vec<Event>)> = Vec::new();
         let mut next = Some(first);
         while let Some(news) = next {
             match news {
-                News::Found(number, outcome) => changed.extend(self.observe(number, outcome)),
+                News::Found(number, outcome) => {
+                    changed.extend(self.observe(number, outcome).map(|change| (number, change)));
+                }
                 News::Ended => self.in_flight -= 1,
             }
             next = self.news.try_recv().ok();
         }
-        let mut published = HashSet::new();
-        for pool in changed
+        let mut published = HashMap::new();
+        let targets = changed
             .iter()
-            .filter_map(|(number, ..)| Some(&self.agenda.get(*number)?.pool))
-        {
-            if published.insert(Arc::as_ptr(pool)) {
+            .filter_map(|(number, _)| self.agenda.get(*number));
+        for pool in targets.map(|target| &target.pool) {
+            published.entry(Arc::as_ptr(pool)).or_insert_with(|| {
                 self.publish(pool);
-            }
+                // Counted once, too: the sum over a large pool for each of its backends takes seconds.
+                pool.up_count()
+            });
         }
-        for (number, transition, reason) in changed {
-            self.report(number, transition, reason);
+        for (number, events) in changed {
+            let pool = self
+                .agenda
+                .get(number)
+                .map(|target| Arc::as_ptr(&target.pool));
+            let up_now = pool.and_then(|pool| published.get(&pool));
+            for mut event in events {
+                if let (Event::HealthChanged(change), Some(up_now)) = (&mut event, up_now) {
+                    change.up_count = *up_now;
+                }
+                self.log.send(event);
+            }
         }
         self.end_rounds();
     }
 
-    /// Writes what one result means for its backend, and plans the next probe.
-    fn observe(&mut self, number: u64, outcome: Outcome) -> Option<(u64, Transition, String)> {
+    /// Writes what one result means for its backend, and plans the next probe. `None`: nothing is
+    /// otherwise now; else, the pool is to be published and these are to be logged.
+    fn observe(&mut self, number: u64, outcome: Outcome) -> Option<Vec<Event>> {
         let now = self.epoch.elapsed();
         // None: a reload has removed it meanwhile.
         let target = self.agenda.get_mut(number)?;
         target.in_flight = false;
-        let is_up = target.machine.health() == Health::Up;
-        let (good, reason) = match outcome {
-            Outcome::Good => (true, "connected".to_owned()),
-            Outcome::Bad(reason) => (false, reason),
-            Outcome::NoLocalPort(reason) if !is_up => (false, reason),
+        let answer = match outcome {
+            Outcome::Good(reason) => Ok(reason),
+            Outcome::Bad(reason) => Err(reason),
+            Outcome::NoLocalPort(reason) if !target.is_up() => Err(reason),
             Outcome::NotAsked(error) | Outcome::NoLocalPort(error) => {
                 self.agenda.plan(number, now + RETRY_PAUSE);
                 self.report_shortage(Event::SocketRefused {
@@ -313,36 +324,23 @@ impl Checker {
                 return None;
             }
         };
-        let count = match good {
-            true => &self.stats.probes_good,
-            false => &self.stats.probes_bad,
-        };
-        count.increment();
         self.short = false;
         for round in &mut self.rounds {
             round.missing.remove(&number);
         }
         self.drawn += 1;
         let random = splitmix::nth(self.seed, self.drawn);
-        let check = &target.check;
-        target.due = if target.probed_before {
-            schedule::next_probe(target.due, now, check.interval, check.jitter, random)
-        } else {
-            schedule::second_probe(target.due, check.interval, random).max(now)
-        };
-        target.probed_before = true;
-        let (due, transition) = (target.due, target.machine.observe(good));
         let backend = Arc::clone(&target.backend);
-        if let Some(transition) = transition {
-            let condition = Condition::new(transition.to, &reason);
-            target.backend.set_condition(condition);
-        }
+        let is_well = answer.is_ok() && target.shows_connections();
+        let events = findings::take(target, answer, &self.stats);
+        target.set_next_due(now, random);
+        let due = target.due;
         self.agenda.plan(number, due);
-        if good {
+        if is_well {
             let back = self.ejections.found_well(&backend, now);
             self.announce(back);
         }
-        Some((number, transition?, reason))
+        events
     }
 
     fn eject(&mut self, suspect: Suspect) {
@@ -368,24 +366,6 @@ impl Checker {
             // A message that waits already says it, too; a server that is gone needs none.
             let _ = self.channels.mode_changed.try_send(());
         }
-    }
-
-    fn report(&self, number: u64, transition: Transition, reason: String) {
-        let Some(target) = self.agenda.get(number) else {
-            return;
-        };
-        let up = transition.to == Health::Up;
-        self.log.send(Event::HealthChanged(HealthChange {
-            pool: Arc::clone(&target.pool.name),
-            backend: Arc::clone(&target.backend.name),
-            address: target.backend.address.clone(),
-            up,
-            first: up && transition.from == Health::Starting,
-            reason,
-            streak: transition.streak,
-            up_count: target.pool.up_count(),
-            total: target.pool.backends.len(),
-        }));
     }
 
     fn report_shortage(&mut self, shortage: Event) {

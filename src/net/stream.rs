@@ -74,6 +74,15 @@ impl Stream {
         net::getsockname(&self.socket).ok()?.try_into().ok()
     }
 
+    /// How long a write may block; `None` is for ever.
+    ///
+    /// # Errors
+    ///
+    /// A timeout of zero.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        Ok(set_socket_timeout(&self.socket, Timeout::Send, timeout)?)
+    }
+
     /// Ends one direction or both.
     ///
     /// # Errors

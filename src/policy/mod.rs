@@ -6,6 +6,8 @@
 //!
 //! - [`address`] is where a connection goes to, or comes from.
 //! - [`access`] says which clients are let in, by their address.
+//! - [`agent`] understands what a server says of itself.
+//! - [`answer`] says what the answer to a probe means.
 //! - [`balance`] picks the backend of a session; one file per algorithm.
 //! - [`bulk`] says when to splice and when to copy.
 //! - [`eligible`] says who of a pool serves: primaries, backups, or everybody in panic.
@@ -19,10 +21,13 @@
 //! - [`queue`] says how many may wait for a backend, and how often they look up.
 //! - [`rate`] says how often something may happen: a token bucket.
 //! - [`schedule`] says when the next probe is due.
+//! - [`slow_start`] says how much of its share a backend gets that has just recovered.
 //! - [`splitmix`] makes random bits out of a counter.
 
 pub mod access;
 pub mod address;
+pub mod agent;
+pub mod answer;
 pub mod balance;
 pub mod bulk;
 pub mod eligible;
@@ -36,6 +41,7 @@ pub mod proxy_protocol;
 pub mod queue;
 pub mod rate;
 pub mod schedule;
+pub mod slow_start;
 pub mod splitmix;
 
 /// The settings of every property test: the same cases in every run, and no files left behind.

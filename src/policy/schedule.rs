@@ -6,11 +6,43 @@
 
 use std::time::Duration;
 
+use super::health::Health;
 use super::splitmix::unit;
 
 /// The largest share of the interval by which a probe may be moved: two probes of one backend are
 /// at least half an interval apart.
 pub const JITTER_MAX: f64 = 0.5;
+
+/// How long it is from one probe of a backend to the next.
+///
+/// | health | the last result | interval |
+/// | --- | --- | --- |
+/// | starting | | fast |
+/// | up | agrees | normal |
+/// | down | agrees | of a backend that is down |
+/// | up or down | contradicts it: a streak has begun | fast |
+///
+/// (HAProxy's `inter`, `fastinter` and `downinter`.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intervals {
+    /// While nothing is in doubt.
+    pub normal: Duration,
+    /// While it is in doubt how the backend is.
+    pub fast: Duration,
+    /// While it is down.
+    pub down: Duration,
+}
+
+impl Intervals {
+    /// The interval that follows a result; `streak` is how many of the last ones contradict the health.
+    pub const fn after(&self, health: Health, streak: u32) -> Duration {
+        match (health, streak) {
+            (Health::Up, 0) => self.normal,
+            (Health::Down, 0) => self.down,
+            _ => self.fast,
+        }
+    }
+}
 
 /// When the second probe of a backend is due, if the first was at `first`: at a random point of
 /// the interval that follows. The first probes all run at once; this is what spreads the rest.
@@ -58,6 +90,29 @@ mod tests {
 
     /// Half of the range of bits: the draw that moves nothing.
     const MIDDLE: u64 = 1 << 63;
+
+    #[test]
+    fn a_backend_in_doubt_is_asked_sooner() {
+        let intervals = Intervals {
+            normal: ms(2000),
+            fast: ms(500),
+            down: ms(5000),
+        };
+        for (health, streak, expected) in [
+            (Health::Starting, 0, 500),
+            (Health::Up, 0, 2000),
+            (Health::Up, 1, 500),
+            (Health::Up, 7, 500),
+            (Health::Down, 0, 5000),
+            (Health::Down, 1, 500),
+        ] {
+            assert_eq!(
+                intervals.after(health, streak),
+                ms(expected),
+                "{health:?} {streak}"
+            );
+        }
+    }
 
     /// Beats that can be checked by eye: due, now, jitter, bits, and the next, at one a second.
     #[test]

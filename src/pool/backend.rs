@@ -1,7 +1,7 @@
 //! One server address behind the balancer: what is wanted of it, what is known, what was counted.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::policy::address::Address;
 use crate::policy::eligible::Standing;
@@ -17,16 +17,14 @@ pub struct Backend {
     pub name: Arc<str>,
     /// Where it listens.
     pub address: Address,
-    /// What the administrator wants of it. Written by the thread that makes all changes; read by
-    /// whoever builds a rotation or reports. A lock and not two atomics, because weight and state
-    /// are asked for together.
+    /// What the administrator and its agent want of it. Written by the thread that makes all changes
+    /// and by the health thread; read by whoever builds a rotation or reports. A lock and not atomics,
+    /// because weight and state are asked for together; changed in place, so that neither writer undoes
+    /// what the other has just written.
     intent: RwLock<Intent>,
     /// What is known of its health. Written by the health thread; read by whoever builds a rotation
     /// or reports. A lock and not an atomic, because state and reason belong together.
-    condition: RwLock<Condition>,
-    /// What is known from real connections that failed, while it is ejected for that. Written by the health
-    /// thread; read and of use as `condition`.
-    ejection: RwLock<Option<Condition>>,
+    known: RwLock<Known>,
     /// Connections to it that failed in a row. Written by the sessions that were to use it, ended by the
     /// health thread too.
     pub failures: Streak,
@@ -77,15 +75,54 @@ impl Counts {
     }
 }
 
+/// What is known of a backend's health, and from whom.
+#[derive(Debug)]
+struct Known {
+    /// What the probes found.
+    probed: Condition,
+    /// What its agent has said; `None`: nothing, or it has no agent.
+    agent: Option<AgentReport>,
+    /// What real connections that failed have shown, while it is ejected for that.
+    ejection: Option<Condition>,
+    /// When it was well again after it had failed.
+    recovered: Option<Instant>,
+}
+
+/// What the agent of a backend has said.
+#[derive(Debug, Clone)]
+pub struct AgentReport {
+    /// Its last line that meant something.
+    pub line: Arc<str>,
+    /// How it says that the backend does, if it says that it does badly.
+    pub down: Option<Condition>,
+}
+
 /// What is known of a backend's health.
 #[derive(Debug, Clone)]
 pub struct Condition {
     /// Up, down, ejected, or not known yet.
     pub health: Health,
-    /// What the probe, or the connection, that decided found.
+    /// What the probe, the agent or the connection that decided found.
     pub reason: Arc<str>,
     /// Since when it is so.
     pub since: SystemTime,
+}
+
+impl Known {
+    fn condition(&self) -> &Condition {
+        let found = self.found();
+        match (found.health, &self.ejection) {
+            (Health::Up, Some(ejection)) => ejection,
+            _ => found,
+        }
+    }
+
+    fn found(&self) -> &Condition {
+        let agent = self.agent.as_ref();
+        agent
+            .and_then(|report| report.down.as_ref())
+            .unwrap_or(&self.probed)
+    }
 }
 
 impl Condition {
@@ -116,8 +153,12 @@ impl Backend {
                 state,
                 backup: false,
             })),
-            condition: RwLock::new(Condition::new(health, "not probed yet")),
-            ejection: RwLock::new(None),
+            known: RwLock::new(Known {
+                probed: Condition::new(health, "not probed yet"),
+                agent: None,
+                ejection: None,
+                recovered: None,
+            }),
             failures: Streak::default(),
             active: Active::default(),
             limit: Setting::new(NO_LIMIT),
@@ -132,38 +173,67 @@ impl Backend {
         *self.intent.read()
     }
 
-    /// Writes what is wanted of it. Called by the thread that makes all changes only.
-    pub fn set_intent(&self, intent: Intent) {
-        *self.intent.write() = intent;
+    /// Changes what is wanted of it; says what it was before, and what it is now.
+    pub fn change_intent(&self, change: impl FnOnce(Intent) -> Intent) -> (Intent, Intent) {
+        let mut intent = self.intent.write();
+        let before = *intent;
+        *intent = change(before);
+        (before, *intent)
     }
 
     /// What is known of its health now. That connections fail is known of a backend only that probes find
     /// well: of another one, what they find counts more.
     pub fn condition(&self) -> Condition {
-        let known = self.condition.read().clone();
-        match (known.health, &*self.ejection.read()) {
-            (Health::Up, Some(ejection)) => ejection.clone(),
-            _ => known,
-        }
+        self.known.read().condition().clone()
     }
 
     /// Its health now.
     pub fn health(&self) -> Health {
-        match self.condition.read().health {
-            Health::Up if self.ejection.read().is_some() => Health::Ejected,
-            known => known,
-        }
+        self.known.read().condition().health
+    }
+
+    /// What its probes and its agent say, whatever happens to connections.
+    pub fn found(&self) -> Condition {
+        self.known.read().found().clone()
     }
 
     /// Ejects it, or lets it in again. Called by the health thread only.
     pub fn set_ejection(&self, ejection: Option<Condition>) {
-        let _old = std::mem::replace(&mut *self.ejection.write(), ejection);
+        self.change(|known| std::mem::replace(&mut known.ejection, ejection));
     }
 
-    /// Writes what is known now. Called by the health thread only.
+    /// What its agent has said.
+    pub fn agent_report(&self) -> Option<AgentReport> {
+        self.known.read().agent.clone()
+    }
+
+    /// Writes what the probes found. Called by the health thread only.
     pub fn set_condition(&self, condition: Condition) {
+        self.change(|known| std::mem::replace(&mut known.probed, condition));
+    }
+
+    /// Writes what its agent has said. Called by the health thread only.
+    pub fn set_agent_report(&self, report: Option<AgentReport>) {
+        self.change(|known| std::mem::replace(&mut known.agent, report));
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Known) -> T) {
+        let mut known = self.known.write();
+        let before = known.condition().health;
+        let old = change(&mut known);
+        if matches!(before, Health::Down | Health::Ejected)
+            && known.condition().health == Health::Up
+        {
+            known.recovered = Some(Instant::now());
+        }
+        drop(known);
         // The old reason is freed after the lock is released.
-        let _old = std::mem::replace(&mut *self.condition.write(), condition);
+        drop(old);
+    }
+
+    /// When it was well again after it had failed; `None`: it never failed.
+    pub fn recovered(&self) -> Option<Instant> {
+        self.known.read().recovered
     }
 
     /// How many sessions may hold it at once.
@@ -218,7 +288,7 @@ impl Backend {
             weight,
             state,
             backup,
-        } = self.intent().current();
+        } = self.intent().effective();
         Standing {
             // Were it up, could it take a session?
             wanted: health::takes_sessions(Health::Up, state, weight).then_some(weight),

@@ -21,7 +21,7 @@ impl Keys {
         })
     }
 
-    /// The table for the backends as they are configured now: `old`, unless a weight has changed.
+    /// The table for the weights that count now: `old`, unless a weight has changed.
     pub(super) fn table(
         &self,
         config: &config::Pool,
@@ -29,7 +29,7 @@ impl Keys {
         old: Option<Arc<Table>>,
     ) -> Option<Arc<Table>> {
         let build = config.balance.table?;
-        let weight = |backend: &Arc<Backend>| backend.intent().current().weight;
+        let weight = |backend: &Arc<Backend>| backend.intent().effective().weight;
         let weights: Vec<u32> = backends.iter().map(weight).collect();
         let kept = old.filter(|table| table.is_for(&weights));
         Some(kept.unwrap_or_else(|| Arc::new(build(&self.0, &weights))))

@@ -37,7 +37,7 @@ impl Wanted {
             wish,
             limit,
         } = self;
-        backend.set_intent(backend.intent().reloaded(*wish));
+        backend.change_intent(|intent| intent.reloaded(*wish));
         backend.set_limit(*limit);
     }
 }
@@ -90,7 +90,7 @@ fn build_pool(
             let backend = find(running, &config.name, &name, &address).unwrap_or_else(|| {
                 let Wish { weight, state, .. } = wish;
                 let backend = Backend::new(&name, address, weight, state, health);
-                backend.set_intent(Intent::new(wish));
+                backend.change_intent(|_| Intent::new(wish));
                 Arc::new(backend)
             });
             wishes.push(Wanted {
@@ -146,7 +146,8 @@ pub(super) fn new_targets(pools: &[Arc<Pool>], running: &Running) -> Vec<Target>
         backends.map(move |backend| (pool, backend))
     });
     all.filter(|(_, backend)| !old.contains(&Arc::as_ptr(backend)))
-        .filter_map(|(pool, backend)| target(pool, backend))
+        .flat_map(|(pool, backend)| [target(pool, backend), agent(pool, backend)])
+        .flatten()
         .collect()
 }
 
@@ -156,9 +157,15 @@ pub(super) fn all(pools: &[Arc<Pool>]) -> All {
         pools: pools.to_vec(),
         targets: Vec::new(),
         unprobed: Vec::new(),
+        unadvised: Vec::new(),
     };
     for pool in pools {
         for backend in &pool.backends {
+            match agent(pool, backend) {
+                Some(target) => all.targets.push(target),
+                None if pool.config.agent.is_none() => all.unadvised.push(Arc::clone(backend)),
+                None => {}
+            }
             let known = match (target(pool, backend), &pool.config.health_check) {
                 (Some(target), _) => {
                     all.targets.push(target);
@@ -178,4 +185,11 @@ fn target(pool: &Arc<Pool>, backend: &Arc<Backend>) -> Option<Target> {
     let check = pool.config.health_check.clone()?;
     let is_probed = is_probed(backend.intent().current().state);
     is_probed.then(|| Target::new(Arc::clone(pool), Arc::clone(backend), check))
+}
+
+/// The agent of the backend as something to be asked, if it is.
+fn agent(pool: &Arc<Pool>, backend: &Arc<Backend>) -> Option<Target> {
+    let agent = pool.config.agent.clone()?;
+    let is_probed = is_probed(backend.intent().current().state);
+    is_probed.then(|| Target::of_agent(Arc::clone(pool), Arc::clone(backend), agent))
 }

@@ -54,10 +54,8 @@ impl Server {
             );
             return Err(Refusal::Invalid(vec![what]));
         }
-        let before = backend.intent();
-        let intent = before.asked(weight, state);
-        backend.set_intent(intent);
-        let (old, new) = (before.current(), intent.current());
+        let (old, new) = backend.change_intent(|intent| intent.asked(weight, state));
+        let (old, new) = (old.current(), new.current());
         if is_probed(old.state) != is_probed(new.state) {
             self.order(Order::Replace(build::all(&running.pools)));
         }

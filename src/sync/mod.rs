@@ -37,6 +37,7 @@
 //!
 //! The models are in `tests/loom/`, each beside a broken variant for which the model checker finds
 //! the order of steps that breaks it; `scripts/test-loom` runs them.
+#![doc = include_str!("../doc/orderings.md")]
 
 mod allowance;
 mod gate;

@@ -9,6 +9,7 @@
 //! A parked thread waits for jobs at its [`Slot`], which loses none. It ends in one of two ways: it
 //! takes itself off the stack, or whoever took it off the stack dismisses it. A thread that is set
 //! aside is not on the stack, so it stays until its seat is used or given back, shutdown or not.
+#![doc = include_str!("../doc/what_a_thread_costs.md")]
 
 mod cpu;
 mod named;

@@ -1,6 +1,9 @@
 //! Configs that must load, and what they must load to.
 
-use super::super::{BackendAddress, Config, LogFormat, LogLevel, Performance, Scheduler, WhenDown};
+use super::super::{
+    Agent, BackendAddress, Config, LogFormat, LogLevel, Performance, ProbeHeader, Scheduler,
+    WhenDown,
+};
 use crate::policy::bulk::Method;
 use crate::policy::health::AdminState;
 use crate::policy::proxy_protocol::Version;
@@ -43,7 +46,9 @@ pools:
     hash_balance_factor: 125%
     hedge_after: off
     health_check: { type: tcp, interval: 3s, timeout: 1500ms, rise: 1, fall: 5, jitter: 2.5%,
-                    fast_interval: off, down_interval: off }
+                    fast_interval: 500ms, down_interval: off, address: 10.0.0.9, port: 8001,
+                    send_proxy_protocol: v1 }
+    agent: { port: 8099, interval: 5s, timeout: 100ms }
     outlier_detection: off
     backends:
       - { name: a, address: "127.0.0.1:8000", weight: 3, max_connections: off, max_queue: off }
@@ -169,6 +174,16 @@ fn every_key_is_read() {
         (Duration::from_secs(3), Duration::from_millis(1500))
     );
     assert_eq!((check.rise, check.fall, check.jitter), (1, 5, 0.025));
+    assert_eq!(check.fast_interval, Some(Duration::from_millis(500)));
+    assert_eq!((check.down_interval, check.port), (None, Some(8001)));
+    assert_eq!(check.address, Some([10, 0, 0, 9].into()));
+    assert_eq!(check.header, ProbeHeader::Own(Some(Version::V1)));
+    let agent = Agent {
+        port: 8099,
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_millis(100),
+    };
+    assert_eq!(pool.agent, Some(agent));
     let names: Vec<&str> = pool
         .backends
         .iter()

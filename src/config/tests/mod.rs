@@ -6,6 +6,7 @@ mod bad;
 mod cli;
 mod error;
 mod good;
+mod health_check;
 mod print;
 mod value;
 mod words;

@@ -160,12 +160,65 @@ fn backends() -> impl Strategy<Value = Vec<Backend>> {
     })
 }
 
+fn probe() -> impl Strategy<Value = Probe> {
+    use crate::policy::answer::http::Statuses;
+    let bytes = |range: std::ops::RangeInclusive<usize>| vec(any::<u8>(), range);
+    let method = prop::sample::select(vec![HttpMethod::Get, HttpMethod::Head]);
+    let status = (100..=599_u16, 0..50_u16).prop_map(|(first, more)| first..=599.min(first + more));
+    let statuses = vec(status, 1..4).prop_map(Statuses::new);
+    let http = (
+        method,
+        "/[!-~]{0,20}",
+        option::of("[a-z.]{3,20}:[0-9]"),
+        statuses,
+    );
+    prop_oneof![
+        Just(Probe::Tcp),
+        http.prop_map(
+            |(method, path, host, expect_status)| Probe::Http(HttpProbe {
+                method,
+                path,
+                host,
+                expect_status,
+            })
+        ),
+        (bytes(0..=30), bytes(1..=30))
+            .prop_map(|(send, expect)| Probe::SendExpect { send, expect }),
+    ]
+}
+
+fn agent() -> impl Strategy<Value = Option<Agent>> {
+    option::of(
+        (1..=u16::MAX, time(10), time(1)).prop_map(|(port, interval, timeout)| Agent {
+            port,
+            interval,
+            timeout,
+        }),
+    )
+}
+
 fn health_check() -> impl Strategy<Value = HealthCheck> {
-    (time(10), time(1), STREAK_RANGE, STREAK_RANGE, 0..=5000_u32).prop_map(
-        |(interval, timeout, rise, fall, jitter)| {
+    let headers = [None, Some(Version::V1), Some(Version::V2)].map(ProbeHeader::Own);
+    let mut headers = headers.to_vec();
+    headers.push(ProbeHeader::OfPool);
+    let whom = (
+        option::of(any::<[u8; 16]>().prop_map(std::net::IpAddr::from)),
+        option::of(1..=u16::MAX),
+        prop::sample::select(headers),
+    );
+    let intervals = (time(10), option::of(time(10)), option::of(time(10)));
+    let rest = (intervals, time(1), STREAK_RANGE, STREAK_RANGE, 0..=5000_u32);
+    (probe(), whom, rest).prop_map(
+        |(probe, (address, port, header), (intervals, timeout, rise, fall, jitter))| {
+            let (interval, fast_interval, down_interval) = intervals;
             let jitter = f64::from(jitter) / 10_000.0;
             HealthCheck {
-                probe: Probe::Tcp,
+                probe,
+                address,
+                port,
+                header,
+                fast_interval,
+                down_interval,
                 interval,
                 timeout,
                 rise,
@@ -205,7 +258,8 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
         (
             hashing(),
             option::of(health_check()),
-            option::of(outlier_detection()),
+            agent(),
+            (option::of(outlier_detection()), option::of(time(1))),
         ),
         backends(),
     );
@@ -217,7 +271,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 retries,
                 (when_down, panic),
                 send_proxy_protocol,
-                (hashing, health_check, outlier_detection),
+                (hashing, health_check, agent, (outlier_detection, slow_start)),
                 backends,
             ),
         )| {
@@ -231,7 +285,9 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 send_proxy_protocol,
                 hashing,
                 health_check,
+                agent,
                 outlier_detection,
+                slow_start,
                 backends,
             }
         };
@@ -350,10 +406,17 @@ pools:
     health_check:
       type: tcp
       interval: 2s
+      fast_interval: off
+      down_interval: off
       timeout: 1s
       rise: 2
       fall: 3
       jitter: 10%
+      address: off
+      port: off
+      send_proxy_protocol: pool
+    agent: off
+    slow_start: off
     outlier_detection:
       consecutive_failures: 3
       ejection_time: 10s

@@ -1,10 +1,10 @@
-//! Tests of the health thread that need no socket.
+//! The checker without its thread: what single results make of a backend.
 
 use super::*;
 use crate::config::{self, BackendAddress, HealthCheck};
 use crate::health::Target;
-use crate::policy::health::AdminState;
-use crate::pool::Backend;
+use crate::policy::health::{AdminState, Health};
+use crate::pool::{Backend, Pool};
 
 #[test]
 fn local_ports_that_ran_out_take_no_backend_down() {
@@ -37,9 +37,12 @@ fn local_ports_that_ran_out_take_no_backend_down() {
         .add(Target::new(pool, backend, check), Duration::ZERO);
     let mut health_after = |outcome| {
         checker.observe(number, outcome);
-        checker.agenda.get(number).unwrap().machine.health()
+        match checker.agenda.get(number).unwrap().is_up() {
+            true => Health::Up,
+            false => Health::Down,
+        }
     };
-    assert_eq!(health_after(Outcome::Good), Health::Up);
+    assert_eq!(health_after(Outcome::Good(String::new())), Health::Up);
     let no_port = || Outcome::NoLocalPort("no port left".to_owned());
     assert_eq!(health_after(no_port()), Health::Up);
     assert_eq!(health_after(Outcome::Bad(String::new())), Health::Down);

@@ -23,7 +23,7 @@ use crate::policy::splitmix::{below, nth};
 /// A table of turns by preference.
 pub static POLICY: Policy = Policy {
     name: "maglev",
-    summary: "the same client gets the same backend, by a table for large pools",
+    summary: "as source_hash, by a table, for large pools",
     by_client: true,
     table: Some(Table::new),
     pick,

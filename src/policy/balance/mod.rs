@@ -4,23 +4,18 @@
 //! one pick to the next (a ticket, random bits, the counts of sessions) the pool hands in, so any
 //! number of threads can pick at once and a test can ask any question twice.
 //!
-//! Each algorithm has its file. To add one, write its file with a `POLICY` in it, and name it here
-//! twice: as a module and in [`POLICIES`].
+//! Each algorithm has its file. To add one, write its file with a `POLICY` in it, and give it a line in
+//! `policies!` below: the config, its messages, `--help` and the tests of all policies find it there.
 
 use std::fmt;
 
+use super::slow_start;
+
 mod bounded;
-pub mod first;
 mod hashing;
 mod interleave;
-pub mod least_connections;
 mod load;
-pub mod maglev;
-pub mod power_of_two;
-pub mod random;
 mod rotation;
-pub mod round_robin;
-pub mod source_hash;
 #[cfg(test)]
 mod testing;
 
@@ -29,17 +24,26 @@ pub use interleave::SLOTS_MAX;
 pub use maglev::Table;
 pub use rotation::{Member, Rotation};
 
-/// Every policy there is, in the order in which messages list them.
-pub static POLICIES: &[&Policy] = &[
-    &round_robin::POLICY,
-    &round_robin::WEIGHTED,
-    &least_connections::POLICY,
-    &power_of_two::POLICY,
-    &random::POLICY,
-    &source_hash::POLICY,
-    &maglev::POLICY,
-    &first::POLICY,
-];
+/// Declares each file as a module and lists the policies in it, so that none can be declared and
+/// forgotten in the list. rustfmt does not see modules in a macro: `scripts/test` names them to it.
+macro_rules! policies {
+    ($($file:ident: $($policy:ident)+,)+) => {
+        $(pub mod $file;)+
+
+        /// Every policy there is, in the order in which messages list them.
+        pub static POLICIES: &[&Policy] = &[$($(&$file::$policy,)+)+];
+    };
+}
+
+policies! {
+    round_robin: POLICY WEIGHTED,
+    least_connections: POLICY,
+    power_of_two: POLICY,
+    random: POLICY,
+    source_hash: POLICY,
+    maglev: POLICY,
+    first: POLICY,
+}
 
 /// The policy that the config calls `name`.
 pub fn by_name(name: &str) -> Option<&'static Policy> {
@@ -55,7 +59,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub struct Policy {
     /// What the config calls it.
     pub name: &'static str,
-    /// What it does, in one line, for help texts.
+    /// What it does, in 52 characters at most: a line of the manual has 80.
     pub summary: &'static str,
     /// Whether the client's address decides, so that nothing can be said of a pick without one.
     pub by_client: bool,
@@ -81,6 +85,9 @@ pub struct Choice<'a> {
     pub active: &'a dyn Fn(usize) -> u32,
     /// Tells whether a backend, by its index in the pool, has all the sessions that it may have.
     pub is_full: &'a dyn Fn(usize) -> bool,
+    /// Tells how much of its share a backend gets now, by its index in the pool, in thousandths: see
+    /// [`slow_start`].
+    pub share: &'a dyn Fn(usize) -> u32,
     /// The backends, by index in the pool, that this session has tried already, in that order:
     /// empty for its first try.
     pub tried: &'a [usize],
@@ -89,7 +96,8 @@ pub struct Choice<'a> {
     /// them. Drawn from one counter, the numbers would fall into step with the turns: retries would
     /// make first tries skip backends, and two dead backends would share out odd and even.
     pub ticket: u64,
-    /// 64 uniformly random bits, for this pick alone.
+    /// 64 uniformly random bits, for this pick alone; where the client decides, those of the client, the
+    /// same for each of its picks.
     pub random: u64,
     /// Who the client is, for the policies that go by that.
     pub hashing: Hashing<'a>,
@@ -109,10 +117,12 @@ pub struct Pick {
 }
 
 impl Choice<'_> {
-    /// Whether the backend has room for this session, which has not tried it yet. The list is short:
-    /// one backend for each retry.
+    /// Whether the backend has room for this session, which has not tried it yet, and is considered at
+    /// all while it starts slowly. The list of those tried is short: one backend for each retry.
     fn is_open(&self, backend: usize) -> bool {
-        !self.tried.contains(&backend) && !(self.is_full)(backend)
+        !self.tried.contains(&backend)
+            && !(self.is_full)(backend)
+            && slow_start::is_considered((self.share)(backend), backend, self.random)
     }
 }
 
@@ -147,6 +157,7 @@ impl fmt::Debug for Choice<'_> {
             rotation,
             active,
             is_full,
+            share,
             tried,
             ticket,
             random,
@@ -159,10 +170,13 @@ impl fmt::Debug for Choice<'_> {
             .collect();
         let members = rotation.members().iter();
         let full: Vec<bool> = members.map(|m| is_full(m.backend)).collect();
+        let members = rotation.members().iter();
+        let shares: Vec<u32> = members.map(|m| share(m.backend)).collect();
         f.debug_struct("Choice")
             .field("members", &rotation.members())
             .field("active", &active)
             .field("full", &full)
+            .field("shares", &shares)
             .field("tried", tried)
             .field("ticket", ticket)
             .field("random", random)
@@ -206,6 +220,21 @@ mod tests {
             let told = scene.clone().for_policy(policy).standing(policy, 5);
             assert_eq!(told.len(), 3, "{policy:?}");
             assert!(told.iter().all(|text| !text.is_empty()), "{told:?}");
+        }
+    }
+
+    /// A backend that starts slowly is passed over as often as the rest of its share says, by every
+    /// policy that deals out by turns or by chance.
+    #[test]
+    fn who_starts_slowly_gets_a_part_of_its_share() {
+        for name in ["round_robin", "random", "source_hash", "maglev"] {
+            let Some(policy) = by_name(name) else {
+                unreachable!("{name} is a policy");
+            };
+            let scene = Scene::new(&[1; 4]).starting(&[250]).for_policy(policy);
+            let shares = scene.shares(policy, 20_000);
+            // A quarter of a quarter.
+            assert!(shares[0].abs_diff(1_250) < 150, "{name}: {shares:?}");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::policy::splitmix::{mix, unit};
 /// Rendezvous hashing by weight.
 pub static POLICY: Policy = Policy {
     name: "source_hash",
-    summary: "the same client gets the same backend, by rendezvous hashing",
+    summary: "the same client gets the same backend",
     by_client: true,
     table: None,
     pick,

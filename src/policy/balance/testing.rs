@@ -1,7 +1,7 @@
 //! A pool in miniature, to ask policies what they would do.
 
 use super::{Choice, Hashing, Pick, Policy, Rotation, Table, backend_keys};
-use crate::policy::splitmix;
+use crate::policy::{slow_start, splitmix};
 
 /// The circumstances of a pick. Backends are the indices of `weights`, and idle at first. The client's
 /// key is the random bits of the pick, so that each pick is for another client.
@@ -12,6 +12,8 @@ pub(super) struct Scene {
     pub(super) active: Vec<u32>,
     /// How many sessions each may have.
     pub(super) limit: u32,
+    /// What each gets of its share, in thousandths; all of it if nothing is said.
+    pub(super) shares: Vec<u32>,
     pub(super) tried: Vec<usize>,
     pub(super) keys: Vec<u64>,
     table: Option<Table>,
@@ -32,6 +34,7 @@ impl Scene {
             rotation: Rotation::new(&up),
             active: vec![0; weights.len()],
             limit: u32::MAX,
+            shares: Vec::new(),
             tried: Vec::new(),
             keys: backend_keys((0..weights.len()).map(|n| format!("10.0.0.1:{n}"))),
             table: None,
@@ -69,6 +72,14 @@ impl Scene {
         }
     }
 
+    /// A scene in which backends get so much of their shares, in thousandths.
+    pub(super) fn starting(self, shares: &[u32]) -> Scene {
+        Scene {
+            shares: shares.to_vec(),
+            ..self
+        }
+    }
+
     pub(super) fn limit(self, limit: u32) -> Scene {
         Scene { limit, ..self }
     }
@@ -97,6 +108,12 @@ impl Scene {
         ask(&Choice {
             rotation: &self.rotation,
             active: &|backend| self.active[backend],
+            share: &|backend| {
+                self.shares
+                    .get(backend)
+                    .copied()
+                    .unwrap_or(slow_start::WHOLE)
+            },
             is_full: &|backend| self.active[backend] >= self.limit,
             tried: &self.tried,
             ticket,

@@ -1,0 +1,1 @@
+/^    first: POLICY,/a\    most_connections: POLICY,
