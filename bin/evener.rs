@@ -13,6 +13,8 @@ use evener::config::cli::{self, Command, Source};
 use evener::config::{Config, Scheduler};
 use evener::demo::Demo;
 use evener::log::Log;
+use evener::names::Lookup;
+use evener::net::resolve::resolve;
 use evener::server::{Server, Shutdown, StartError, Surroundings};
 use evener::systemd::Manager;
 use evener::threads;
@@ -112,6 +114,7 @@ fn surroundings() -> Result<Surroundings, ctrlc::Error> {
         upgrades: upgrade::requests().map_err(ctrlc::Error::System)?,
         reloads: reloads().map_err(ctrlc::Error::System)?,
         manager: Manager::from_environment(),
+        lookup: Lookup::new(|host| resolve(host, 0)),
         program: Program::of_this_process(),
     })
 }

@@ -75,8 +75,8 @@ impl Acceptor {
         let context = self.context.load();
         state.go_by_the_name_of(&context.listener);
         let mut admitted = None;
-        if !session::is_proxy(&context, address) {
-            admitted = session::let_in(&context, &client, address, at);
+        if !session::is_proxy(&context, &address) {
+            admitted = session::let_in(&context, &client, &address, at);
             if admitted.is_none() {
                 return Ok(());
             }

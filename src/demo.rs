@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::config::{BackendAddress, Config};
+use crate::config::{BackendAddress, Config, ListenOn};
 use crate::dummy::{Backend, Options};
 use crate::events::Event;
 use crate::log::Log;
@@ -57,7 +57,7 @@ impl Demo {
             .flat_map(|pool| &pool.backends)
             .filter_map(|backend| match backend.address {
                 BackendAddress::Ip(address) => Some(address),
-                BackendAddress::Name { .. } => None,
+                BackendAddress::Name { .. } | BackendAddress::Unix(_) => None,
             });
         for address in addresses {
             backends.insert(address.port(), Some(start(address)?));
@@ -65,7 +65,10 @@ impl Demo {
         let mut binds = config.listeners.iter().flat_map(|listener| &listener.bind);
         Ok(Demo {
             backends: Arc::new(Mutex::new(backends)),
-            listen_port: binds.next().map_or(0, |bind| bind.address.port()),
+            listen_port: binds
+                .next()
+                .and_then(ListenOn::tcp)
+                .map_or(0, |bind| bind.address.port()),
         })
     }
 

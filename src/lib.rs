@@ -38,6 +38,7 @@
 //! | [`reaper`] | ends silent sessions |
 //! | [`session`] | **one session's life, read top to bottom** |
 //! | [`health`] | the checker thread, and one probe |
+//! | [`names`] | host names: the thread that has their addresses looked up, again and again |
 //! | [`registry`] | the sessions that live now |
 //! | [`admission`] | who is let in: access rules, limits for each client address |
 //! | [`pool`] | backends, the published rotation, picking, leases |
@@ -68,6 +69,8 @@
 //! | `parked`, or for 50 ms its last name | nothing | `park`, for a job | not needed for two seconds, or shutdown |
 //! | `health` | every health state | its channels, until the next probe is due | the channel of orders is disconnected |
 //! | `probe …` | one connection | `poll` | the probe's timeout, or the checker hangs up |
+//! | `names` | what is known of each host name | a channel, until the next question is due | the channel of orders is disconnected |
+//! | `lookup HOST`, 8 at most | one question | the system's resolver | that has an answer, or gives up; or the process ends |
 //! | `reaper` | its notes on each session | a channel, with a timeout | the stop channel is disconnected |
 //! | `admin` | the admin connections | `accept` | the socket is shut down |
 //! | `admin conn` | one admin connection | `recv`, `send`, or what its handler does | it has answered, or its 5 s are over |
@@ -96,6 +99,7 @@ pub mod events;
 pub mod health;
 pub mod limits;
 pub mod log;
+pub mod names;
 pub mod net;
 pub mod policy;
 pub mod pool;

@@ -21,6 +21,10 @@ pub struct Stats {
     pub probes_good: Counter,
     /// Probes that found it not so.
     pub probes_bad: Counter,
+    /// Questions for the addresses of a name that were answered with some.
+    pub lookups_good: Counter,
+    /// Questions for the addresses of a name that failed.
+    pub lookups_bad: Counter,
     /// How late probes began, all but the first of each backend.
     pub probe_delay: Histogram,
 }

@@ -432,14 +432,13 @@ fn a_backend_may_be_a_host_name() {
 }
 
 #[test]
-fn a_host_name_that_nobody_knows_is_an_error_at_the_start() {
-    let finished = Evener::command(&[
-        "-l",
-        "127.0.0.1:0",
-        "--admin",
-        "off",
-        "no-such-host.invalid:80",
-    ]);
+fn a_host_name_that_nobody_knows_is_an_error_at_the_start_if_it_is_asked_for_only_then() {
+    let once = "{ address: \"no-such-host.invalid:80\", resolve_interval: off }";
+    let dir = support::TempDir::new();
+    let path = dir.path().join("evener.yaml");
+    let text = config(&[once], &[QUICK], &["admin: off"]);
+    std::fs::write(&path, text).unwrap();
+    let finished = Evener::command(&["--config", path.to_str().unwrap()]);
     assert_eq!(finished.code, Some(1), "{finished:?}");
     assert!(
         finished

@@ -219,7 +219,8 @@ fn a_config_that_is_wrong_changes_nothing_and_the_log_says_why() {
     );
     let line = reload_in_vain(&evener, &busy);
     assert!(line.contains("another program listens there"), "{line}");
-    let unknown = text.replace(&a.address().to_string(), "no-such-host.invalid:80");
+    let once = "{ address: \"no-such-host.invalid:80\", resolve_interval: off }";
+    let unknown = text.replace(&format!("\"{}\"", a.address()), once);
     let line = reload_in_vain(&evener, &unknown);
     assert!(line.contains("can't find the address of backend"), "{line}");
     std::fs::remove_file(evener.config_path()).unwrap();

@@ -151,7 +151,7 @@ impl Door {
     /// Waits for the next connection.
     pub(super) fn accept(&self) -> io::Result<Stream> {
         match &self.listener {
-            Listener::Tcp(listener) => Ok(listener::accept(listener)?.0.into()),
+            Listener::Tcp(listener) => Ok(listener::accept(listener)?.0),
             Listener::Unix(listener) => Stream::accept(listener),
         }
     }
@@ -182,7 +182,7 @@ fn bind(address: &AdminBind, heritage: &mut Heritage) -> io::Result<(Listener, P
             dual_stack,
             ..
         }) => {
-            let bound = match heritage.sockets.take(*address) {
+            let bound = match heritage.sockets.take(&(*address).into()) {
                 Some(socket) => Bound::inherited(socket)?,
                 None => Bound::new(*address, *dual_stack)?,
             };

@@ -37,6 +37,13 @@ pub struct Admitted {
     _counted: Option<Counted>,
 }
 
+impl Admitted {
+    /// A client that counts for no address.
+    pub fn uncounted() -> Admitted {
+        Admitted { _counted: None }
+    }
+}
+
 impl Admission {
     /// As the config of a listener says.
     pub fn new(config: &config::Admission, clients: &Arc<Clients>) -> Admission {

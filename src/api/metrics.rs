@@ -4,6 +4,7 @@
 //! text takes snapshots and atomics only: nobody on the data path waits for it.
 
 use super::exposition::{Page, escaped};
+use super::names;
 use super::process::{self, Usage};
 use crate::control::Control;
 use crate::policy::health::{AdminState, Health};
@@ -14,6 +15,7 @@ pub(super) fn metrics(control: &Control) -> String {
     let mut page = Page::default();
     listeners(&mut page, control);
     backends(&mut page, control);
+    names::metrics(&mut page, control);
     sessions(&mut page, control);
     config(&mut page, control);
     usage(&mut page, &process::usage());

@@ -20,6 +20,7 @@ mod connections;
 mod explain;
 mod exposition;
 mod metrics;
+mod names;
 mod page;
 mod process;
 mod status;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::names::names;
 use super::time;
 use crate::control::{Control, Leaving, OpenListener, Running};
 use crate::policy::health::AdminState;
@@ -26,6 +27,7 @@ pub(super) fn status(control: &Control) -> Value {
         "connections": { "active": active, "limit": limit },
         "threads": control.threads.count(),
         "listeners": running.listeners.iter().map(listener).collect::<Vec<_>>(),
+        "names": names(&running),
         "pools": running.pools.iter().map(|one| pool(one, &running)).collect::<Vec<_>>(),
     })
 }

@@ -104,7 +104,7 @@ impl<'a> Server<'a> {
     /// A connection, and what to say in `Host`: never a name, which could stand for anybody.
     fn connect(&self) -> io::Result<(Stream, String)> {
         let addresses = match self.address {
-            AdminAddress::Unix(path) => {
+            AdminAddress::Unix(path) | AdminAddress::Tcp(BackendAddress::Unix(path)) => {
                 let stream = Stream::connect_unix(path, CONNECT_TIMEOUT)?;
                 return Ok((stream, "localhost".to_owned()));
             }

@@ -20,6 +20,17 @@ pub(super) fn render(status: &Value, now: SystemTime) -> String {
         let why = field(config, "last_reload_error");
         out.push_str(&format!("the last reload failed: {why}\n"));
     }
+    for name in items(status, "names") {
+        if let Some(Value::String(_)) = name.get("error") {
+            out.push_str(&format!(
+                "name {} does not resolve, since {}: {}; its last addresses are kept ({})\n",
+                field(name, "name"),
+                ago(name, "changed_at", now),
+                field(name, "error"),
+                items(name, "addresses").len()
+            ));
+        }
+    }
     out.push('\n');
     out.push_str(&listeners(status));
     for pool in items(status, "pools") {
@@ -190,6 +201,9 @@ pub(super) mod tests {
             "config": {"file": "evener.yaml", "generation": 2, "loaded_at": "2026-11-22T18:00:10Z",
                        "last_reload_successful": false, "last_reload_error": "unknown key"},
             "connections": {"active": 4, "limit": 8000}, "threads": 17,
+            "names": [{"name": "ok.example", "addresses": ["10.0.0.3"], "error": null},
+                      {"name": "db.example", "addresses": ["10.0.0.1", "10.0.0.2"], "error": "timed out",
+                       "changed_at": "2026-11-22T18:00:00Z"}],
             "listeners": [{"name": "web", "bind": [":80", "[::1]:81"], "pool": "web", "active": 4,
                            "total": 200, "rejected": 0, "limit": null, "state": "open"}],
             "pools": [{"name": "web", "balance": "round_robin",
@@ -206,6 +220,7 @@ evener 0.1.0, pid 4711, running for 3m12s
 4 connections of 8000, 17 threads
 config evener.yaml, generation 2, loaded 50s ago
 the last reload failed: unknown key
+name db.example does not resolve, since 1m00s ago: timed out; its last addresses are kept (2)
 
 LISTENER  BIND           POOL  ACTIVE  LIMIT  TOTAL  REJECTED  STATE
 web       :80, [::1]:81  web        4      -    200         0  open

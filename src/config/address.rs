@@ -1,7 +1,6 @@
 //! Addresses as people write them: where to listen, and where a backend is. Nothing is resolved here.
 
 use super::error::{Problem, quoted};
-use super::words::not_implemented;
 use super::{BackendAddress, Bind};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -14,12 +13,6 @@ const LABEL_CHARS_MAX: usize = 63;
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, or `:8080` for every address of the
 /// machine. Port 0 lets the system choose.
 pub(super) fn bind(text: &str) -> Result<Bind, Problem> {
-    if text.starts_with("unix:") {
-        return Err(not_implemented(
-            "unix:",
-            "give an address and a port, for example \"127.0.0.1:8080\"",
-        ));
-    }
     let example = |good: String| format!("write \"{good}\"");
     if let Some(problem) = bare(text, |text| format!(":{text}")) {
         return Err(problem);
@@ -58,12 +51,6 @@ pub(super) fn bind(text: &str) -> Result<Bind, Problem> {
 
 /// The address of a backend: an IP address or a host name, and a port.
 pub(super) fn backend(text: &str) -> Result<BackendAddress, Problem> {
-    if text.starts_with("unix:") {
-        return Err(not_implemented(
-            "unix:",
-            "give a host and a port, for example \"127.0.0.1:8000\"",
-        ));
-    }
     if let Some(problem) = bare(text, |text| format!("127.0.0.1:{text}")) {
         return Err(problem);
     }
@@ -201,6 +188,7 @@ impl fmt::Display for BackendAddress {
         match self {
             BackendAddress::Ip(address) => write!(f, "{address}"),
             BackendAddress::Name { host, port } => write!(f, "{host}:{port}"),
+            BackendAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

@@ -2,17 +2,14 @@
 //! the config, `--admin`, and what is wrong with an address that everybody can reach.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::check::Part;
 use super::error::{ConfigError, Problem, quoted};
 use super::reader::{Map, Reading, kind};
 use super::value::or_off;
 use super::yaml::{Node, Value};
-use super::{BackendAddress, Bind, Config, address, defaults};
-
-/// Longest path of a unix socket, bytes: `sun_path` holds 108 with the final 0 (unix(7)).
-const UNIX_PATH_BYTES_MAX: usize = 107;
+use super::{BackendAddress, Bind, Config, ListenOn, address, defaults, unix};
 
 /// Where evener can be asked and told, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,21 +110,8 @@ pub(super) fn address(text: &str) -> Result<AdminAddress, Problem> {
     address::backend(local.as_deref().unwrap_or(text)).map(AdminAddress::Tcp)
 }
 
-/// Absolute, because the file is shared by processes that may stand in different directories.
 fn unix_path(path: &str) -> Result<PathBuf, Problem> {
-    let help = "for example \"unix:/run/evener/admin.sock\"";
-    if !Path::new(path).is_absolute() || path.contains('\0') {
-        let what = format!("{} is no absolute path", quoted(path));
-        return Err(Problem::new(what, help));
-    }
-    if path.len() > UNIX_PATH_BYTES_MAX {
-        let what = format!("{} is longer than 107 bytes", quoted(path));
-        return Err(Problem::new(
-            what,
-            "the system has no room for more; choose a shorter path",
-        ));
-    }
-    Ok(path.into())
+    unix::path(path, "unix:/run/evener/admin.sock")
 }
 
 /// `off`, or a mapping. Left out, every default applies.
@@ -192,10 +176,11 @@ pub(super) fn check_admin(config: &Config) -> Option<Problem> {
 impl Config {
     /// The listener that has this address, or one that includes it.
     pub fn listener_at(&self, bind: &AdminBind) -> Option<&str> {
-        let AdminBind::Tcp(bind) = bind else {
-            return None;
+        let bind = match bind {
+            AdminBind::Tcp(bind) => ListenOn::Tcp(bind.clone()),
+            AdminBind::Unix(path) => ListenOn::Unix(path.clone()),
         };
-        let has = |other: &Bind| other.overlaps(bind);
+        let has = |other: &ListenOn| other.overlaps(&bind);
         let listener = self
             .listeners
             .iter()

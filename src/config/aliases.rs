@@ -29,6 +29,7 @@ pub(super) const KEY_ALIASES: &Aliases = &[
     ("hash_ipv6_prefix", &["ipv6_prefix", "ipv6_prefix_len", "hash_prefix", "source_prefix"]),
     ("hash_balance_factor", &["hash_load_factor", "bounded_load", "load_factor", "consistent_hash_load"]),
     ("weight", &["load_balancing_weight", "share"]),
+    ("resolve_interval", &["resolve", "resolvers", "resolver", "dns_refresh_rate", "dns", "ttl", "refresh"]),
     ("interval", &["inter", "every", "period", "check_interval", "agent_inter", "agent-inter"]),
     ("fast_interval", &["fastinter", "unhealthy_edge_interval", "unhealthyInterval", "no_traffic_interval"]),
     ("down_interval", &["downinter", "unhealthy_interval", "dead_interval"]),

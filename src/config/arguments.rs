@@ -5,7 +5,7 @@ use super::cli::{Command, Source, UsageError};
 use super::error::quoted;
 use super::words::closest;
 use super::{
-    AdminOption, Backend, Bind, Config, Listener, Pool, address, admin, ask, defaults, value,
+    AdminOption, Backend, Config, ListenOn, Listener, Pool, admin, ask, defaults, unix, value,
 };
 use crate::policy::balance::Policy;
 use lexopt::Arg;
@@ -42,7 +42,7 @@ pub(super) fn parse(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
             }
             Arg::Short('l') | Arg::Long("listen") => {
                 let text = value(&mut parser, "--listen", "ADDR")?;
-                let bind = address::bind(&text).map_err(|problem| problem.of_key("--listen"))?;
+                let bind = unix::listen_on(&text).map_err(|problem| problem.of_key("--listen"))?;
                 raw.listen.push(bind);
             }
             Arg::Short('b') | Arg::Long("balance") => {
@@ -73,7 +73,7 @@ struct Raw {
     command: Option<&'static str>,
     check: Option<PathBuf>,
     config: Option<PathBuf>,
-    listen: Vec<Bind>,
+    listen: Vec<ListenOn>,
     balance: Option<&'static Policy>,
     admin: Option<String>,
     backends: Vec<Backend>,
@@ -206,7 +206,7 @@ impl Raw {
     fn built(self) -> Result<Box<Config>, UsageError> {
         let mut listen = self.listen;
         if listen.is_empty() {
-            listen.push(address::bind(defaults::LISTEN)?);
+            listen.push(unix::listen_on(defaults::LISTEN)?);
         }
         let mut backends = self.backends;
         if backends.is_empty() {
@@ -245,7 +245,7 @@ fn backend(word: &str) -> Result<Backend, UsageError> {
         Some((address, weight)) => (address, Some(weight)),
         None => (word, None),
     };
-    let address = address::backend(address).map_err(|problem| problem.of_key("backend"))?;
+    let address = unix::backend(address).map_err(|problem| problem.of_key("backend"))?;
     let mut backend = Backend::new(address);
     if let Some(weight) = weight {
         let weight = value::number(weight, &defaults::WEIGHT_RANGE);

@@ -5,7 +5,7 @@
 use super::admin::check_admin;
 use super::error::{Problem, quoted};
 use super::value::did_you_mean;
-use super::{AcceptProxy, Backend, BackendAddress, Bind, Config, Pool};
+use super::{AcceptProxy, Backend, BackendAddress, Config, ListenOn, Pool};
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -82,17 +82,17 @@ fn unique<'c>(
 
 /// Two addresses that can't be bound at the same time.
 fn binds(config: &Config, found: &mut Vec<(Part, Problem)>) {
-    let mut seen: Vec<(&Bind, &str)> = Vec::new();
+    let mut seen: Vec<(&ListenOn, &str)> = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         for (place, bind) in listener.bind.iter().enumerate() {
             if let Some((other, owner)) = seen.iter().find(|(other, _)| other.overlaps(bind)) {
                 let what = format!(
                     "bind {} is taken: listener {} has {}",
-                    quoted(&bind.text),
+                    quoted(&bind.to_string()),
                     quoted(owner),
-                    quoted(&other.text)
+                    quoted(&other.to_string())
                 );
-                let help = "give each listener a port or an IP address of its own";
+                let help = "give each listener a port, an IP address or a path of its own";
                 found.push((Part::Bind(index, place), Problem::new(what, help)));
             }
             seen.push((bind, &listener.name));
@@ -163,9 +163,18 @@ fn own_listener<'c>(config: &'c Config, address: &BackendAddress) -> Option<&'c 
         BackendAddress::Name { host, port } if host.eq_ignore_ascii_case("localhost") => {
             (localhost.to_vec(), *port)
         }
+        BackendAddress::Unix(path) => {
+            let is_it = |on: &ListenOn| matches!(on, ListenOn::Unix(own) if own == path);
+            let mut listeners = config.listeners.iter();
+            let listener = listeners.find(|listener| listener.bind.iter().any(is_it))?;
+            return Some(&listener.name);
+        }
         BackendAddress::Name { .. } => return None,
     };
-    let takes = |bind: &Bind| ips.iter().any(|ip| bind.takes(*ip, port));
+    let takes = |on: &ListenOn| {
+        let bind = on.tcp();
+        bind.is_some_and(|bind| ips.iter().any(|ip| bind.takes(*ip, port)))
+    };
     let listener = config
         .listeners
         .iter()

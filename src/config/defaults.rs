@@ -2,8 +2,8 @@
 //! number comes from. What the config leaves out is what stands here.
 
 use super::{
-    Admin, AdminBind, Admission, Backend, BackendAddress, Bind, Hashing, HealthCheck, Listener,
-    Log, LogFormat, LogLevel, Pool, Probe, ProbeHeader, Shutdown, Timeouts, WhenDown,
+    Admin, AdminBind, Admission, Backend, BackendAddress, Bind, Hashing, HealthCheck, ListenOn,
+    Listener, Log, LogFormat, LogLevel, Pool, Probe, ProbeHeader, Shutdown, Timeouts, WhenDown,
 };
 use crate::policy::answer;
 use crate::policy::answer::http::Statuses;
@@ -22,6 +22,8 @@ pub const BACKENDS: [&str; 3] = ["127.0.0.1:8000", "127.0.0.1:8001", "127.0.0.1:
 /// Where evener can be asked and told with no config: this machine only. The port is in none of the
 /// lists of common programs.
 pub const ADMIN: &str = "127.0.0.1:9900";
+/// Mode of a listener's unix socket: evener's own user and group. Everybody is for who says so.
+pub const SOCKET_MODE: u32 = 0o660;
 /// Name of a pool that was given none; only a single pool may do without.
 pub const POOL_NAME: &str = "default";
 /// Share of a backend relative to the others of its pool (HAProxy, nginx, Envoy).
@@ -71,6 +73,12 @@ pub const HEALTH_FALL: u32 = 3;
 pub const HEALTH_JITTER: f64 = 0.1;
 /// What an HTTP probe asks for.
 pub const HTTP_PATH: &str = "/";
+
+/// From one answer for a host name to the next question: the time to live that service discovery
+/// gives its answers (Kubernetes' DNS: 30 s), so that asking more often would find the same.
+pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
+/// The shortest: a resolver has other users.
+pub const RESOLVE_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// One attempt to connect to one backend (Envoy `connect_timeout`).
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -230,10 +238,11 @@ impl Default for WhenDown {
 
 impl Listener {
     /// A listener named after its address, for the pool of that name.
-    pub fn new(bind: Bind, pool: &str) -> Listener {
+    pub fn new(bind: ListenOn, pool: &str) -> Listener {
         Listener {
-            name: bind.text.clone(),
+            name: bind.to_string(),
             bind: vec![bind],
+            mode: SOCKET_MODE,
             pool: pool.to_string(),
             max_connections: None,
             accept_proxy_protocol: None,
@@ -267,6 +276,7 @@ impl Backend {
     pub fn new(address: BackendAddress) -> Backend {
         Backend {
             name: address.to_string(),
+            resolve_interval: address.default_interval(),
             address,
             weight: WEIGHT,
             state: AdminState::Ready,

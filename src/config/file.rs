@@ -3,6 +3,7 @@
 
 use super::admin::read_admin;
 use super::check::{Part, check};
+use super::defaults;
 use super::error::{ConfigError, Problem, Spot, located, quoted};
 use super::pools::read_pool;
 use super::proxy_protocol::read_accept;
@@ -10,8 +11,7 @@ use super::reader::{Map, Reading, text};
 use super::settings::{read_limits, read_log, read_performance, read_shutdown, read_timeouts};
 use super::value::{name, number, or_off};
 use super::yaml::{Node, Value, parse};
-use super::{Admission, Bind, Config, Listener, Pool};
-use super::{address, defaults};
+use super::{Admission, Config, ListenOn, Listener, Pool, unix};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -143,6 +143,7 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
         map.missing(reading, "bind", "for example `bind: \":8080\"`");
     }
     let bind = bind_node.map_or(Vec::new(), |node| read_binds(node, index, reading));
+    let mode = map.read(reading, "mode", defaults::SOCKET_MODE, unix::mode);
     let pool_node = map.take("pool");
     let pool = match (pool_node.map(|node| text(node, "pool")), pools) {
         (Some(Ok(name)), _) => name.to_string(),
@@ -172,20 +173,30 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
     reading
         .spots
         .insert(Part::ListenerPool(index), map.spot("pool"));
+    let (has_mode, mode_spot) = (map.has("mode"), map.spot("mode"));
     map.finish(reading);
-    let first = bind.first().map(|bind| bind.text.clone());
-    Listener {
+    let first = bind.first().map(ListenOn::to_string);
+    let listener = Listener {
         name: own_name.or(first).unwrap_or_default(),
         bind,
+        mode,
         pool,
         max_connections,
         accept_proxy_protocol,
         admission,
+    };
+    if has_mode && !listener.bind.is_empty() && !listener.has_unix_socket() {
+        let what = "mode is for unix sockets, and this listener has none";
+        let help = "remove it, or listen on \"unix:/run/evener/web.sock\"";
+        reading
+            .problems
+            .push(Problem::new(what, help).at(mode_spot));
     }
+    listener
 }
 
 /// One address or a list of them. One that can't be read is left out.
-fn read_binds(node: &Node, listener: usize, reading: &mut Reading) -> Vec<Bind> {
+fn read_binds(node: &Node, listener: usize, reading: &mut Reading) -> Vec<ListenOn> {
     let nodes = match &node.value {
         Value::List(items) if !items.is_empty() => items.as_slice(),
         _ => std::slice::from_ref(node),
@@ -193,7 +204,7 @@ fn read_binds(node: &Node, listener: usize, reading: &mut Reading) -> Vec<Bind> 
     let mut binds = Vec::new();
     for node in nodes {
         let bind = text(node, "bind").and_then(|text| {
-            address::bind(text).map_err(|problem| problem.of_key("bind").at(node.spot))
+            unix::listen_on(text).map_err(|problem| problem.of_key("bind").at(node.spot))
         });
         match bind {
             Ok(bind) => {

@@ -24,12 +24,14 @@ mod file;
 mod hashing;
 mod health_check;
 mod http_probe;
+mod names;
 mod outlier;
 mod pools;
 mod print;
 mod proxy_protocol;
 mod reader;
 mod settings;
+mod unix;
 mod value;
 mod words;
 mod yaml;
@@ -46,8 +48,10 @@ pub use hashing::Hashing;
 pub use health_check::{HealthCheck, Probe, ProbeHeader};
 pub use http_probe::{HttpMethod, HttpProbe};
 pub use proxy_protocol::AcceptProxy;
+pub use unix::ListenOn;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::policy::bulk::Method;
@@ -80,7 +84,9 @@ pub struct Listener {
     /// Unique among the listeners.
     pub name: String,
     /// Where to listen; at least one.
-    pub bind: Vec<Bind>,
+    pub bind: Vec<ListenOn>,
+    /// Mode of the files of its unix sockets: who may connect.
+    pub mode: u32,
     /// Name of the pool that serves it.
     pub pool: String,
     /// Sessions of this listener at once; `None` is no limit of its own.
@@ -91,7 +97,7 @@ pub struct Listener {
     pub admission: Admission,
 }
 
-/// One address to listen on.
+/// One address of the internet to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
     /// As it was written, which is how messages name it: `:8080` stays `:8080`.
@@ -144,6 +150,8 @@ pub struct Backend {
     pub state: crate::policy::health::AdminState,
     /// It only stands in while no other backend of the pool is up.
     pub backup: bool,
+    /// How often its host name is looked up; `None` (`off`): when the config is loaded only.
+    pub resolve_interval: Option<Duration>,
     /// Sessions that it may have at once; `None` is no limit of its own.
     pub max_connections: Option<u32>,
     /// How many more may wait for the pool on its account; `None` is any number.
@@ -162,6 +170,8 @@ pub enum BackendAddress {
         /// The TCP port.
         port: u16,
     },
+    /// The absolute path of a unix socket.
+    Unix(PathBuf),
 }
 
 /// What a client gets when no backend can take it.

@@ -4,8 +4,10 @@ use super::check::Part;
 use super::reader::{Map, Reading, text};
 use super::value::{boolean, duration, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
-use super::{Agent, Backend, Hashing, HealthCheck, Pool, WhenDown, defaults};
-use super::{address, outlier};
+use super::{
+    Agent, Backend, BackendAddress, Hashing, HealthCheck, Pool, WhenDown, defaults, names, outlier,
+    unix,
+};
 use crate::policy::health::AdminState;
 use crate::policy::proxy_protocol::Version;
 
@@ -116,6 +118,10 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
         word("state", text, &states)
     });
     let backup = map.read(reading, "backup", false, boolean);
+    let default = address.as_ref().and_then(BackendAddress::default_interval);
+    let resolve_interval = map.read(reading, "resolve_interval", default, |text| {
+        names::resolve_interval(text, address.as_ref())
+    });
     let connections = |text: &str| number(text, &defaults::CONNECTIONS_RANGE);
     let connections = |text: &str| or_off(text, connections);
     let max_connections = map.read(reading, "max_connections", None, connections);
@@ -141,16 +147,16 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
         weight,
         state,
         backup,
+        resolve_interval,
         max_connections,
         max_queue,
         ..unnamed
     })
 }
 
-fn read_address(node: &Node, key: &str, reading: &mut Reading) -> Option<super::BackendAddress> {
-    let address = text(node, key).and_then(|text| {
-        address::backend(text).map_err(|problem| problem.of_key(key).at(node.spot))
-    });
+fn read_address(node: &Node, key: &str, reading: &mut Reading) -> Option<BackendAddress> {
+    let address = text(node, key)
+        .and_then(|text| unix::backend(text).map_err(|problem| problem.of_key(key).at(node.spot)));
     address
         .map_err(|problem| reading.problems.push(problem))
         .ok()

@@ -88,11 +88,14 @@ fn write_admin(out: &mut String, admin: Option<&Admin>) -> fmt::Result {
 fn write_listener(out: &mut String, listener: &Listener) -> fmt::Result {
     writeln!(out, "  - name: {}", text(&listener.name))?;
     match listener.bind.as_slice() {
-        [bind] => writeln!(out, "    bind: {}", text(&bind.text))?,
+        [bind] => writeln!(out, "    bind: {}", text(&bind.to_string()))?,
         binds => {
-            let binds: Vec<String> = binds.iter().map(|bind| text(&bind.text)).collect();
+            let binds: Vec<String> = binds.iter().map(|bind| text(&bind.to_string())).collect();
             writeln!(out, "    bind: [{}]", binds.join(", "))?;
         }
+    }
+    if listener.has_unix_socket() {
+        writeln!(out, "    mode: \"{:04o}\"", listener.mode)?;
     }
     writeln!(out, "    pool: {}", text(&listener.pool))?;
     writeln!(
@@ -107,6 +110,7 @@ fn write_listener(out: &mut String, listener: &Listener) -> fmt::Result {
                 .from
                 .iter()
                 .map(|net| text(&net.to_string()))
+                .chain(accept.from_unix.then(|| "unix".to_owned()))
                 .collect();
             let (from, timeout) = (from.join(", "), time(accept.timeout));
             writeln!(
@@ -152,11 +156,13 @@ fn write_backend(out: &mut String, backend: &Backend) -> fmt::Result {
     let (address, state) = (text(&address), backend.state.word());
     writeln!(
         out,
-        "address: {address}, weight: {}, state: {state}, backup: {}, max_connections: {}, max_queue: {} }}",
+        "address: {address}, weight: {}, state: {state}, backup: {}, max_connections: {}, max_queue: {}, \
+         resolve_interval: {} }}",
         backend.weight,
         backend.backup,
         number_or(backend.max_connections, "off"),
         number_or(backend.max_queue, "off"),
+        time_or_off(backend.resolve_interval)
     )
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::policy::address::Address;
+
 use super::defaults;
 use super::error::{Problem, quoted};
 use super::reader::{Map, Reading, kind, text};
@@ -14,16 +16,21 @@ use super::yaml::{Node, Value};
 /// Whom a listener expects a PROXY header from, and how long it waits for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptProxy {
-    /// Networks of the proxies; at least one, none with bits behind its prefix.
+    /// Networks of the proxies, none with bits behind its prefix.
     pub from: Vec<IpNet>,
+    /// Whoever comes by a unix socket is a proxy; otherwise `from` is not empty.
+    pub from_unix: bool,
     /// From the accept to the end of the header.
     pub timeout: Duration,
 }
 
 impl AcceptProxy {
     /// Is the peer one of the proxies? Nobody else's header is believed, or even looked for.
-    pub fn trusts(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
+    pub fn trusts(&self, peer: &Address) -> bool {
+        let Some(peer) = peer.ip() else {
+            return self.from_unix;
+        };
+        let peer = peer.ip().to_canonical();
         self.from.iter().any(|network| network.contains(&peer))
     }
 
@@ -55,8 +62,14 @@ pub(super) fn read_accept(node: Option<&Node>, reading: &mut Reading) -> Option<
         map.missing(reading, "from", help);
     }
     let mut from = Vec::new();
+    let mut from_unix = false;
     for node in nodes.unwrap_or_default() {
-        let network = text(node, "from")
+        let text = text(node, "from");
+        if matches!(text, Ok("unix")) {
+            from_unix = true;
+            continue;
+        }
+        let network = text
             .and_then(|text| network(text).map_err(|problem| problem.of_key("from").at(node.spot)));
         match network {
             Ok(network) => from.push(network),
@@ -67,7 +80,11 @@ pub(super) fn read_accept(node: Option<&Node>, reading: &mut Reading) -> Option<
         duration(text, defaults::TIMEOUT_MIN)
     });
     map.finish(reading);
-    Some(AcceptProxy { from, timeout })
+    Some(AcceptProxy {
+        from,
+        from_unix,
+        timeout,
+    })
 }
 
 /// An IP address, or a network by its first address and the length of its prefix. IPv4 that is written
@@ -80,7 +97,7 @@ fn network(text: &str) -> Result<IpNet, Problem> {
             let what = format!("{} is no IP address and no network", quoted(text));
             Problem::new(
                 what,
-                "for example 10.0.0.0/8, 192.0.2.7 or \"2001:db8::/32\"",
+                "for example 10.0.0.0/8, 192.0.2.7, \"2001:db8::/32\", or unix for everybody at a unix socket",
             )
         })?;
     let network = canonical(network);
@@ -114,8 +131,13 @@ mod tests {
     fn accept(from: &[&str]) -> AcceptProxy {
         AcceptProxy {
             from: from.iter().map(|text| network(text).unwrap()).collect(),
+            from_unix: false,
             timeout: Duration::from_secs(3),
         }
+    }
+
+    fn ip(text: &str) -> Address {
+        Address::Ip((text.parse::<IpAddr>().unwrap(), 1).into())
     }
 
     #[test]
@@ -140,12 +162,19 @@ mod tests {
             ("172.32.0.1", false),
             ("::1", false),
         ] {
-            assert_eq!(some.trusts(peer.parse().unwrap()), trusted, "{peer}");
+            assert_eq!(some.trusts(&ip(peer)), trusted, "{peer}");
         }
         let all_of_four = accept(&["0.0.0.0/0"]);
-        assert!(all_of_four.trusts([192, 0, 2, 1].into()));
-        assert!(!all_of_four.trusts("::1".parse().unwrap()));
-        assert!(!accept(&["::/0"]).trusts([192, 0, 2, 1].into()));
+        assert!(all_of_four.trusts(&ip("192.0.2.1")));
+        assert!(!all_of_four.trusts(&ip("::1")));
+        assert!(!accept(&["::/0"]).trusts(&ip("192.0.2.1")));
+        let unix = Address::Unix(std::path::Path::new("/run/a.sock").into());
+        assert!(!all_of_four.trusts(&unix));
+        let from_unix = AcceptProxy {
+            from_unix: true,
+            ..accept(&[])
+        };
+        assert!(from_unix.trusts(&unix) && !from_unix.trusts(&ip("127.0.0.1")));
     }
 
     #[test]

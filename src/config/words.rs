@@ -28,7 +28,6 @@ const LATER_KEYS: &[LaterKey] = &[
     later("listener", "routes", "off"),
     later("pool", "on_down", "keep"),
     later("pool", "hedge_after", "off"),
-    later("backend", "resolve_interval", "off"),
     later("timeouts", "max_lifetime", "off"),
 ];
 

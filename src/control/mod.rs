@@ -5,9 +5,11 @@
 //! and made by one thread, the server's, one after the other: so none of them meets another half-way,
 //! and whoever asks gets the answer when the change is in force.
 
+mod addresses;
 mod request;
 mod running;
 
+pub use addresses::{Addresses, Name, fixed, watched};
 pub use request::{Answer, Change, Refusal, Request};
 pub use running::{LastReload, Leaving, OpenListener, Running};
 

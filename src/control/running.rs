@@ -8,6 +8,8 @@ use crate::config::Config;
 use crate::pool::{Backend, Pool};
 use crate::registry::Listener;
 
+use super::Addresses;
+
 /// What a config has become.
 #[derive(Debug, Clone)]
 pub struct Running {
@@ -27,6 +29,8 @@ pub struct Running {
     pub pools: Vec<Arc<Pool>>,
     /// Backends that are in no pool any more and still have sessions.
     pub leaving: Vec<Leaving>,
+    /// What the host names of backends stand for.
+    pub addresses: Arc<Addresses>,
 }
 
 /// An open listener.
@@ -40,7 +44,7 @@ pub struct OpenListener {
     pub addresses: Vec<String>,
 }
 
-/// A backend that is no longer in the config.
+/// A backend that is no longer in the config, or is no address of its name any more.
 #[derive(Debug, Clone)]
 pub struct Leaving {
     /// Name of the pool that it was in.
@@ -49,6 +53,9 @@ pub struct Leaving {
     pub backend: Arc<Backend>,
     /// When its sessions are aborted; `None`: they may end by themselves.
     pub until: Option<SystemTime>,
+    /// Its name may bring it back, and somebody has asked something of it at run time: it is remembered
+    /// without sessions, too.
+    pub remembered: bool,
 }
 
 /// How a reload went.

@@ -1,10 +1,12 @@
 //! What the agent of a backend says, as text and as JSON.
 
 use std::fmt;
-use std::net::SocketAddr;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+
+use crate::policy::address::Address;
 
 /// What the agent of a backend says, or why it says nothing.
 #[derive(Debug, Clone)]
@@ -14,7 +16,7 @@ pub struct AgentSaying {
     /// The backend's name.
     pub backend: Arc<str>,
     /// The agent's address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its line, or why there is none.
     pub text: String,
 }
@@ -48,7 +50,7 @@ impl AgentSaying {
     }
 
     fn who(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (backend, pool, address) = (&self.backend, &self.pool, self.address);
+        let (backend, pool, address) = (&self.backend, &self.pool, &self.address);
         write!(
             f,
             "the agent of backend {backend} (pool {pool}) at {address}"

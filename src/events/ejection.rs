@@ -1,11 +1,13 @@
 //! A backend that is ejected because real connections to it fail, or in again, as text and as JSON.
 
 use std::fmt;
-use std::net::SocketAddr;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use crate::policy::address::Address;
 
 use crate::policy::health::Health;
 
@@ -17,7 +19,7 @@ pub struct Ejection {
     /// Its name.
     pub backend: Arc<str>,
     /// Its address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// For how long it is out; `None`: it is in again.
     pub lasts: Option<Duration>,
     /// Why.
@@ -74,7 +76,7 @@ mod tests {
         let out = Ejection {
             pool: "web".into(),
             backend: "a".into(),
-            address: "127.0.0.1:8001".parse().unwrap(),
+            address: Address::Ip("127.0.0.1:8001".parse().unwrap()),
             lasts: Some(Duration::from_secs(10)),
             reason: "3 connections in a row failed: connection refused".into(),
             health: Health::Ejected,

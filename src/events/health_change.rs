@@ -1,10 +1,11 @@
 //! A backend that came up or went down, as text and as JSON.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+
+use crate::policy::address::Address;
 
 /// A backend that came up or went down.
 #[derive(Debug, Clone)]
@@ -14,7 +15,7 @@ pub struct HealthChange {
     /// Its name.
     pub backend: Arc<str>,
     /// Its address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// True: it takes sessions again.
     pub up: bool,
     /// It was the first probe that brought it up: no news.
@@ -70,7 +71,7 @@ mod tests {
         let change = HealthChange {
             pool: "web".into(),
             backend: "a".into(),
-            address: "127.0.0.1:8001".parse().unwrap(),
+            address: Address::Ip("127.0.0.1:8001".parse().unwrap()),
             up: false,
             first: false,
             reason: "connection refused".into(),

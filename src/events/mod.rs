@@ -7,6 +7,8 @@ mod agent;
 mod ejection;
 mod health_change;
 mod measured;
+mod name;
+mod process;
 mod progress;
 mod reason;
 mod record;
@@ -18,18 +20,19 @@ pub use agent::AgentSaying;
 pub use ejection::Ejection;
 pub use health_change::HealthChange;
 pub use measured::{Load, Measured, Path};
+pub use name::NameChange;
 pub use progress::SessionProgress;
 pub use reason::EndReason;
 pub use record::{FailedAttempt, SessionRecord};
 pub use refusal::{Refusal, Refused};
 pub use tcplog::syslog_date;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::config::LogLevel;
 use crate::limits::Ceiling;
+use crate::policy::address::Address;
 use crate::policy::eligible::Mode;
 
 /// Something that happened and that somebody may want to know.
@@ -113,11 +116,11 @@ pub enum Event {
         /// The pool that serves it.
         pool: Arc<str>,
         /// The client's address.
-        client: SocketAddr,
+        client: Address,
         /// The backend's name.
         backend: Arc<str>,
         /// The backend's address.
-        address: SocketAddr,
+        address: Address,
     },
     /// A long session is getting on so.
     SessionProgress(Box<SessionProgress>),
@@ -178,6 +181,13 @@ pub enum Event {
         /// As `reload --dry-run` shows it.
         change: String,
     },
+    /// Something is otherwise with the addresses of a host name.
+    Name(Box<NameChange>),
+    /// A backend comes or goes because its name has other addresses.
+    NameBackend {
+        /// As `reload --dry-run` shows it.
+        change: String,
+    },
     /// Something in a new config that is allowed, and probably not meant.
     ConfigWarning {
         /// What, and what would be right.
@@ -195,11 +205,11 @@ pub enum Event {
         /// The backend's name.
         backend: Arc<str>,
         /// Its address.
-        address: SocketAddr,
+        address: Address,
         /// What is otherwise now.
         change: String,
     },
-    /// A backend that is no longer in the config had sessions when its time was over.
+    /// A backend that is no longer in use had sessions when its time was over.
     LeavingAborted {
         /// The pool.
         pool: Arc<str>,
@@ -284,6 +294,7 @@ impl Event {
         match self {
             Event::Panicked { .. } | Event::Stuck { .. } | Event::NoSignOfLife => LogLevel::Error,
             Event::SessionEnded(record) => record.reason.level(),
+            Event::Name(change) => change.level(),
             Event::HealthChanged(HealthChange { up: false, .. })
             | Event::ProbesLate { .. }
             | Event::AgentSilent(_)

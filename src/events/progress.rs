@@ -1,11 +1,12 @@
 //! How a long session is getting on.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use crate::policy::address::Address;
 
 /// How a long session is getting on.
 #[derive(Debug, Clone)]
@@ -13,7 +14,7 @@ pub struct SessionProgress {
     /// Number of the session.
     pub id: u64,
     /// The client's address.
-    pub client: SocketAddr,
+    pub client: Address,
     /// Name of the backend, when it is connected.
     pub backend: Option<Arc<str>>,
     /// Bytes from the client to the backend.
@@ -43,7 +44,7 @@ impl SessionProgress {
 
 impl fmt::Display for SessionProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (id, client) = (self.id, self.client);
+        let (id, client) = (self.id, &self.client);
         let backend = self.backend.as_deref().unwrap_or("-");
         write!(
             f,

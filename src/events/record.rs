@@ -1,13 +1,13 @@
 //! What is known of a session when it has ended, as text and as JSON.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{EndReason, Load, Measured};
+use crate::policy::address::Address;
 
 /// What is known of a session when it has ended.
 #[derive(Debug, Clone)]
@@ -19,11 +19,11 @@ pub struct SessionRecord {
     /// The pool that served it.
     pub pool: Arc<str>,
     /// The client's address.
-    pub client: SocketAddr,
+    pub client: Address,
     /// The proxy that the client came by, where a PROXY header gave the client's address.
-    pub via: Option<SocketAddr>,
+    pub via: Option<Address>,
     /// Name and address of the backend, if one was connected.
-    pub backend: Option<(Arc<str>, SocketAddr)>,
+    pub backend: Option<(Arc<str>, Address)>,
     /// Bytes from the client to the backend.
     pub bytes_in: u64,
     /// Bytes from the backend to the client.
@@ -54,7 +54,7 @@ pub struct FailedAttempt {
     /// The backend's name.
     pub backend: Arc<str>,
     /// Its address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// What went wrong, in words.
     pub error: String,
 }
@@ -68,7 +68,7 @@ impl SessionRecord {
             "listener": &*self.listener,
             "pool": &*self.pool,
             "client": self.client.to_string(),
-            "via": self.via.map(|via| via.to_string()),
+            "via": self.via.as_ref().map(Address::to_string),
             "backend": self.backend.as_ref().map(|(name, _)| &**name),
             "address": self.backend.as_ref().map(|(_, address)| address.to_string()),
             "bytes_in": self.bytes_in,
@@ -112,7 +112,7 @@ impl fmt::Display for SessionRecord {
             " ended: {word} {code} listener={} pool={}",
             self.listener, self.pool
         )?;
-        if let Some(via) = self.via {
+        if let Some(via) = &self.via {
             write!(f, " via={via}")?;
         }
         write!(f, " in={}B out={}B", self.bytes_in, self.bytes_out)?;
@@ -141,7 +141,7 @@ impl fmt::Display for SessionRecord {
 }
 
 /// A backend by name and address; by one of them when they are the same.
-pub(super) struct Server<'a>(pub(super) &'a str, pub(super) &'a SocketAddr);
+pub(super) struct Server<'a>(pub(super) &'a str, pub(super) &'a Address);
 
 impl fmt::Display for Server<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -168,9 +168,9 @@ mod tests {
             id: 7,
             listener: "web".into(),
             pool: "main".into(),
-            client: "[::1]:5000".parse().unwrap(),
+            client: Address::Ip("[::1]:5000".parse().unwrap()),
             via: None,
-            backend: Some(("a".into(), "127.0.0.1:8000".parse().unwrap())),
+            backend: Some(("a".into(), Address::Ip("127.0.0.1:8000".parse().unwrap()))),
             bytes_in: 78,
             bytes_out: 154,
             connect: Some(Duration::from_micros(213)),
@@ -179,7 +179,7 @@ mod tests {
             attempts: 2,
             failures: vec![FailedAttempt {
                 backend: "b".into(),
-                address: "127.0.0.1:8001".parse().unwrap(),
+                address: Address::Ip("127.0.0.1:8001".parse().unwrap()),
                 error: "connection refused".into(),
             }],
             reason: EndReason::ClientReset,
@@ -194,7 +194,7 @@ mod tests {
              failed=127.0.0.1:8001(connection refused) rtt=-/-ms retransmits=-/- cpu=-"
         );
         let refused = SessionRecord {
-            via: Some("10.0.0.1:5000".parse().unwrap()),
+            via: Some(Address::Ip("10.0.0.1:5000".parse().unwrap())),
             backend: None,
             connect: None,
             queued: Some(Duration::from_micros(1500)),

@@ -1,12 +1,11 @@
 //! How each event reads: a sentence for people, a name and fields for programs.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::{Event, record};
-use crate::limits::{Ceiling, PROBES_AT_ONCE};
+use super::{Event, process, record};
+use crate::limits::PROBES_AT_ONCE;
 use crate::policy::eligible::Mode;
 
 impl Event {
@@ -98,6 +97,8 @@ impl Event {
                 json!({"generation": generation, "changes": changes}),
             ),
             Event::ConfigChanged { change } => ("config_changed", json!({"change": change})),
+            Event::Name(change) => ("name", change.fields()),
+            Event::NameBackend { change } => ("name_backend", json!({"change": change})),
             Event::ConfigWarning { warning } => ("config_warning", json!({"warning": warning})),
             Event::ReloadFailed { errors } => ("reload_failed", json!({"errors": errors})),
             Event::BackendChanged {
@@ -155,7 +156,7 @@ impl fmt::Display for Event {
             Event::Room {
                 ceiling,
                 configured,
-            } => room(f, ceiling, *configured),
+            } => process::room(f, ceiling, *configured),
             Event::HealthCheckStarting => write!(f, "Starting health check..."),
             Event::Listening { address } => write!(f, "Load Balancer started on {address}"),
             Event::AdminListening { address } => write!(f, "admin server at {address}"),
@@ -262,6 +263,8 @@ impl fmt::Display for Event {
                 "config reloaded, changes: {changes} (generation {generation})"
             ),
             Event::ConfigChanged { change } => write!(f, "config: {change}"),
+            Event::Name(change) => write!(f, "{change}"),
+            Event::NameBackend { change } => write!(f, "names: {change}"),
             Event::ConfigWarning { warning } => write!(f, "config: {warning}"),
             Event::ReloadFailed { errors } => write!(
                 f,
@@ -283,14 +286,14 @@ impl fmt::Display for Event {
                 sessions,
             } => write!(
                 f,
-                "backend {backend} (pool {pool}) is not in the config any more and its time is over: \
+                "backend {backend} (pool {pool}) is not in use any more and its time is over: \
                  {sessions} connections aborted"
             ),
             Event::Draining {
                 sessions,
                 since,
                 timeout,
-            } => draining(f, *sessions, *since, *timeout),
+            } => process::draining(f, *sessions, *since, *timeout),
             Event::Aborted {
                 sessions,
                 by_signal: false,
@@ -351,35 +354,6 @@ impl fmt::Display for Event {
                 )
             }
         }
-    }
-}
-
-fn room(f: &mut fmt::Formatter<'_>, ceiling: &Ceiling, configured: Option<u32>) -> fmt::Result {
-    write!(f, "{ceiling}")?;
-    match configured {
-        Some(n) if n > ceiling.sessions => write!(
-            f,
-            "; limits.max_connections asks for {n}, which is more: {} it is",
-            ceiling.sessions
-        ),
-        Some(n) => write!(f, "; limits.max_connections allows {n}"),
-        None => Ok(()),
-    }
-}
-
-fn draining(
-    f: &mut fmt::Formatter<'_>,
-    sessions: u32,
-    since: SystemTime,
-    timeout: Option<Duration>,
-) -> fmt::Result {
-    write!(f, "draining {sessions} connections, ")?;
-    match timeout {
-        Some(timeout) => {
-            let until = humantime::format_rfc3339_seconds(since + timeout);
-            write!(f, "until {until}")
-        }
-        None => write!(f, "until the last one ends"),
     }
 }
 

@@ -12,6 +12,7 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use super::{EndReason, SessionRecord};
+use crate::policy::address::Address;
 
 /// What stands for a server where there was none.
 const NO_SERVER: &str = "<NOSRV>";
@@ -36,9 +37,8 @@ impl SessionRecord {
         };
         let load = self.load.unwrap_or_default();
         let mut line = format!(
-            "{}:{} [{}] {} {}/{}",
-            self.client.ip(),
-            self.client.port(),
+            "{} [{}] {} {}/{}",
+            client(&self.client),
             accept_date(accepted),
             one_word(&self.listener),
             one_word(&self.pool),
@@ -66,8 +66,8 @@ impl SessionRecord {
         let Some(first) = self.failures.first() else {
             return false;
         };
-        let mut others = self.failures.iter().map(|failure| failure.address);
-        others.any(|address| address != first.address)
+        let mut others = self.failures.iter().map(|failure| &failure.address);
+        others.any(|address| *address != first.address)
             || self
                 .backend
                 .as_ref()
@@ -110,6 +110,15 @@ fn parts(time: SystemTime) -> (String, &'static str, String, String) {
     )
 }
 
+/// As HAProxy has it: of a unix socket, the word and a number. Its own is that of the listener, which has
+/// a field of its own here.
+fn client(address: &Address) -> String {
+    match address.ip() {
+        Some(address) => format!("{}:{}", address.ip(), address.port()),
+        None => "unix:0".to_owned(),
+    }
+}
+
 /// A name without what would end its field: evener's names may have spaces and slashes.
 fn one_word(name: &str) -> String {
     name.replace(|char: char| char.is_whitespace() || char == '/', "_")
@@ -129,10 +138,13 @@ mod tests {
             id: 7,
             listener: "web in".into(),
             pool: "main".into(),
-            client: "[2001:db8::1]:5000".parse().unwrap(),
+            client: Address::Ip("[2001:db8::1]:5000".parse().unwrap()),
             via: None,
             detail: None,
-            backend: Some(("db/10.0.0.1".into(), "10.0.0.1:8000".parse().unwrap())),
+            backend: Some((
+                "db/10.0.0.1".into(),
+                Address::Ip("10.0.0.1:8000".parse().unwrap()),
+            )),
             bytes_in: 78,
             bytes_out: 154,
             connect: Some(Duration::from_micros(3_213)),
@@ -169,7 +181,7 @@ mod tests {
     fn what_did_not_happen_has_haproxys_signs() {
         let failure = FailedAttempt {
             backend: "b".into(),
-            address: "127.0.0.1:8001".parse().unwrap(),
+            address: Address::Ip("127.0.0.1:8001".parse().unwrap()),
             error: "connection refused".into(),
         };
         let mut failed = SessionRecord {

@@ -30,6 +30,11 @@ impl Agenda {
 
     /// Adds a target that is to be probed at once, and says its number.
     pub(super) fn add(&mut self, mut target: Target, now: Duration) -> u64 {
+        if let Duty::Probe { .. } = target.duty {
+            // What was known of it, if anything, is old: it was not probed until now.
+            let unknown = Condition::new(Health::Starting, "not probed yet");
+            target.backend.set_condition(unknown);
+        }
         let number = self.next_number;
         self.next_number += 1;
         target.due = now;
@@ -78,11 +83,6 @@ impl Agenda {
                     self.plan(number, next);
                 }
             } else {
-                if let Duty::Probe { .. } = new.duty {
-                    // What was known of it is old: it was not probed until now.
-                    let unknown = Condition::new(Health::Starting, "not probed yet");
-                    new.backend.set_condition(unknown);
-                }
                 self.add(new, now);
             }
         }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn backend() -> Arc<Backend> {
-        let address = ([127, 0, 0, 1], 9).into();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
         Arc::new(Backend::new(
             "a",
             address,
@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn target(backend: &Arc<Backend>, interval: u64) -> Target {
-        let server = config::Backend::new(BackendAddress::Ip(backend.address));
+        let server = config::Backend::new(BackendAddress::Ip(backend.address.ip().unwrap()));
         let config = config::Pool::new("web", vec![server]);
         let pool = Arc::new(Pool::new(&config, vec![Arc::clone(backend)], 1));
         let check = HealthCheck {

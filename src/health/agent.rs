@@ -94,7 +94,7 @@ mod tests {
     use crate::policy::health::AdminState;
 
     fn backend() -> Backend {
-        let address = ([127, 0, 0, 1], 9).into();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
         Backend::new("a", address, 10, AdminState::Ready, Health::Up)
     }
 

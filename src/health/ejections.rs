@@ -146,7 +146,7 @@ impl Entry {
         Ejection {
             pool: Arc::clone(&self.pool.name),
             backend: Arc::clone(&self.backend.name),
-            address: self.backend.address,
+            address: self.backend.address.clone(),
             lasts,
             reason,
             health: self.backend.health(),

@@ -47,7 +47,7 @@ pub(super) fn take(
         events.push(Event::HealthChanged(HealthChange {
             pool: Arc::clone(&target.pool.name),
             backend: Arc::clone(&backend.name),
-            address: backend.address,
+            address: backend.address.clone(),
             up,
             first: up && before == Health::Starting,
             reason: condition.reason.to_string(),

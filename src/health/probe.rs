@@ -3,13 +3,15 @@
 //! It runs on a thread of its own, and all of it is over by the probe's timeout and the short goodbye.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use super::question::Question;
 use crate::net::connect::{self, ConnectError};
+use crate::net::stream::Stream;
 use crate::net::{proxy_protocol, wait};
+use crate::policy::address::Address;
 use crate::policy::answer::{self, Verdict};
 use crate::policy::proxy_protocol::{Endpoints, Version};
 
@@ -17,7 +19,7 @@ use crate::policy::proxy_protocol::{Endpoints, Version};
 #[derive(Debug)]
 pub(super) struct Task {
     /// Whom to ask.
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
     /// What.
     pub(super) question: Question,
     /// How long it may take.
@@ -54,7 +56,7 @@ const BUFFER_BYTES: usize = 4 * 1024;
 /// connection comes after that. All of it is given up when the other end of `asker` is closed.
 pub(super) fn run(task: &Task, asker: BorrowedFd<'_>, report: impl FnOnce(Outcome)) {
     let deadline = Instant::now() + task.timeout;
-    let stream = match connect::connect(task.address, task.timeout, asker) {
+    let stream = match connect::connect(&task.address, task.timeout, asker) {
         Ok(stream) => stream,
         Err(error) => return report(without_connection(error)),
     };
@@ -81,7 +83,7 @@ fn without_connection(error: ConnectError) -> Outcome {
 }
 
 /// Asks, and reads until the answer is clear.
-fn ask(stream: &TcpStream, task: &Task, deadline: Instant, asker: BorrowedFd<'_>) -> Outcome {
+fn ask(stream: &Stream, task: &Task, deadline: Instant, asker: BorrowedFd<'_>) -> Outcome {
     let question = &task.question;
     if let Verdict::Good(reason) = question.judge(&[], false) {
         return Outcome::Good(reason);
@@ -131,7 +133,7 @@ fn ask(stream: &TcpStream, task: &Task, deadline: Instant, asker: BorrowedFd<'_>
 /// a client that came and went, not an error: a close with unread bytes would be a reset, and a
 /// reset is a line in many a backend's log. Where the backend ends by itself, its FIN goes first: a
 /// client that leaves in the middle of an answer is a line, too. A long answer is not read to its end.
-fn end_quietly(stream: &TcpStream, they_first: bool, asker: BorrowedFd<'_>) {
+fn end_quietly(stream: &Stream, they_first: bool, asker: BorrowedFd<'_>) {
     let deadline = Instant::now() + GOODBYE;
     if !they_first {
         let _ = stream.shutdown(Shutdown::Write);
@@ -158,7 +160,7 @@ mod tests {
     use super::*;
     use crate::net::listener::Bound;
     use std::io::Write;
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, SocketAddr};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
@@ -166,7 +168,7 @@ mod tests {
         let mut seen = None;
         let (asker, _keep) = UnixStream::pair().unwrap();
         let task = Task {
-            address,
+            address: address.into(),
             question: Question::Connect,
             timeout: Duration::from_secs(5),
             proxy_header: None,

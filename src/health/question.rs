@@ -1,9 +1,8 @@
 //! What a probe or an agent is asked, and how to understand the answer: the words of one conversation,
 //! apart from the socket it is held on.
 
-use std::net::SocketAddr;
-
 use crate::config::{HttpProbe, Probe};
+use crate::policy::address::Address;
 use crate::policy::agent;
 use crate::policy::answer::{Verdict, bytes, http};
 
@@ -32,7 +31,7 @@ pub(super) enum Question {
 
 impl Question {
     /// The question of a probe at this address.
-    pub(super) fn of(probe: &Probe, address: SocketAddr) -> Question {
+    pub(super) fn of(probe: &Probe, address: &Address) -> Question {
         match probe {
             Probe::Tcp => Question::Connect,
             Probe::Http(http) => Question::Http {
@@ -72,9 +71,13 @@ impl Question {
 }
 
 /// HTTP/1.1 and `Connection: close`: one answer, and the server's FIN behind it (RFC 9112, 9.6).
-fn request(http: &HttpProbe, address: SocketAddr) -> Vec<u8> {
+fn request(http: &HttpProbe, address: &Address) -> Vec<u8> {
     let (method, path) = (http.method.word(), &http.path);
-    let host = http.host.clone().unwrap_or_else(|| address.to_string());
+    let of_address = || match address.ip() {
+        Some(address) => address.to_string(),
+        None => "localhost".to_owned(),
+    };
+    let host = http.host.clone().unwrap_or_else(of_address);
     let version = env!("CARGO_PKG_VERSION");
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evener/{version}\r\nAccept: */*\r\n\
@@ -96,7 +99,7 @@ mod tests {
             host: None,
             expect_status: http::Statuses::new(vec![200..=200]),
         };
-        let address = "[::1]:8000".parse().unwrap();
+        let address = &Address::Ip("[::1]:8000".parse().unwrap());
         let head = String::from_utf8(request(&http, address)).unwrap();
         assert!(
             head.starts_with("HEAD /up?full=1 HTTP/1.1\r\nHost: [::1]:8000\r\n"),

@@ -1,7 +1,7 @@
 //! What the health thread asks, and how it is told whom to ask.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::agent::Agent;
 use super::probe::Task;
 use super::question::Question;
 use crate::config::{self, HealthCheck, ProbeHeader};
+use crate::policy::address::Address;
 use crate::policy::health::{Health, Machine, is_probed};
 use crate::policy::schedule;
 use crate::pool::{Backend, Condition, Pool};
@@ -136,18 +137,12 @@ impl Target {
 
     /// What its next probe has to do.
     pub(super) fn task(&self) -> Task {
-        let of_backend = self.backend.address;
         match &self.duty {
             Duty::Probe { check, .. } => {
-                let ip = check.address.unwrap_or(of_backend.ip());
-                let mut address = of_backend;
-                if ip != of_backend.ip() {
-                    address = SocketAddr::new(ip, of_backend.port());
-                }
-                address.set_port(check.port.unwrap_or(of_backend.port()));
+                let address = probed_at(&self.backend.address, check);
                 Task {
+                    question: Question::of(&check.probe, &address),
                     address,
-                    question: Question::of(&check.probe, address),
                     timeout: check.timeout,
                     proxy_header: match check.header {
                         ProbeHeader::OfPool => self.pool.config.send_proxy_protocol,
@@ -156,8 +151,11 @@ impl Target {
                 }
             }
             Duty::Agent(agent) => {
-                let mut address = of_backend;
+                // The agent of a server behind a unix socket is on this machine.
+                let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+                let mut address = self.backend.address.ip().unwrap_or(local);
                 address.set_port(agent.config.port);
+                let address = Address::Ip(address);
                 Task {
                     address,
                     question: Question::Agent,
@@ -186,6 +184,25 @@ impl Target {
             self.next = self.next.min(soon);
         }
     }
+}
+
+/// Where a backend is probed: where it listens, but for what the check says otherwise. A unix socket has
+/// neither an address nor a port of which one alone could be another; with both, they are the place.
+fn probed_at(backend: &Address, check: &HealthCheck) -> Address {
+    let address = match (backend, check.address, check.port) {
+        (Address::Ip(of_backend), ip, port) => {
+            let ip = ip.unwrap_or(of_backend.ip());
+            let mut address = *of_backend;
+            if ip != of_backend.ip() {
+                address = SocketAddr::new(ip, of_backend.port());
+            }
+            address.set_port(port.unwrap_or(of_backend.port()));
+            address
+        }
+        (Address::Unix(_), Some(ip), Some(port)) => SocketAddr::new(ip, port),
+        (Address::Unix(_), ..) => return backend.clone(),
+    };
+    Address::Ip(address)
 }
 
 /// What the checker is told to do.

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -13,8 +13,10 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{self, SocketFlags, SocketType, sockopt};
 
-use super::wait::{GRACE_AFTER_FIN, fin_comes_first, poll_within};
-use super::{abort, family, set_needed_options};
+use super::stream::Stream;
+use super::wait::{GRACE_AFTER_FIN, fin_comes_first, has_asked_and_closed, poll_within};
+use super::{abort, family, set_needed_options, unix};
+use crate::policy::address::Address;
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -81,11 +83,22 @@ impl From<Errno> for ConnectError {
 ///
 /// [`ConnectError`].
 pub fn connect(
-    address: SocketAddr,
+    address: &Address,
     timeout: Duration,
     asker: BorrowedFd<'_>,
-) -> Result<TcpStream, ConnectError> {
+) -> Result<Stream, ConnectError> {
     let deadline = Instant::now() + timeout;
+    match address {
+        Address::Ip(address) => tcp(*address, deadline, asker),
+        Address::Unix(path) => unix::connect(path, deadline, asker),
+    }
+}
+
+fn tcp(
+    address: SocketAddr,
+    deadline: Instant,
+    asker: BorrowedFd<'_>,
+) -> Result<Stream, ConnectError> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = net::socket_with(family(address), SocketType::STREAM, flags, None)?;
     set_needed_options(&socket)?;
@@ -95,10 +108,10 @@ pub fn connect(
         Err(errno) => return Err(errno.into()),
     }
     rustix::io::ioctl_fionbio(&socket, false)?;
-    let stream = TcpStream::from(socket);
+    let stream = Stream::from(socket);
     // A port of this machine that nobody listens on may be chosen as the local port of the very
     // attempt to reach it, and TCP then connects the socket to itself (RFC 9293, 3.5, figure 7).
-    if may_be_local(address.port()) && stream.local_addr().ok() == Some(address) {
+    if may_be_local(address.port()) && stream.local_addr() == Some(address) {
         // Not closed in order: TIME_WAIT would keep the backend from its own port for a minute.
         abort::reset(&stream);
         return Err(ConnectError::Refused);
@@ -142,6 +155,7 @@ fn wait(
     mut deadline: Instant,
     asker: BorrowedFd<'_>,
 ) -> Result<(), ConnectError> {
+    let mut watch_asker = true;
     let mut watch_fin = true;
     let mut has_left = false;
     loop {
@@ -163,7 +177,8 @@ fn wait(
             PollFd::new(socket, PollFlags::OUT),
             PollFd::from_borrowed_fd(asker, watched),
         ];
-        match poll_within(&mut descriptors, left) {
+        let count = if watch_asker { 2 } else { 1 };
+        match poll_within(&mut descriptors[..count], left) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -171,6 +186,10 @@ fn wait(
             return Ok(sockopt::socket_error(socket)??);
         }
         let seen = descriptors[1].revents();
+        if has_asked_and_closed(seen, asker) {
+            watch_asker = false;
+            continue;
+        }
         if seen.intersects(PollFlags::ERR | PollFlags::HUP) {
             return Err(ConnectError::AskerLeft);
         }
@@ -190,7 +209,7 @@ pub(crate) mod tests {
     use crate::net::listener::Bound;
     use rustix::net::AddressFamily;
     use std::io::Write;
-    use std::net::{Ipv4Addr, Shutdown, TcpListener};
+    use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
@@ -206,7 +225,8 @@ pub(crate) mod tests {
     /// An attempt that nobody gives up.
     fn undisturbed(address: SocketAddr, timeout: Duration) -> Result<TcpStream, ConnectError> {
         let (asker, _keep) = UnixStream::pair().unwrap();
-        connect(address, timeout, asker.as_fd())
+        let stream = connect(&address.into(), timeout, asker.as_fd())?;
+        Ok(OwnedFd::from(stream).into())
     }
 
     /// The two ends of a connection over loopback.
@@ -261,12 +281,12 @@ pub(crate) mod tests {
     fn a_client_that_leaves_ends_the_attempt() {
         let (listener, _filling) = black_hole();
         let address = listener.local_addr().unwrap();
-        let by_reset: fn(&TcpStream) = abort::reset;
+        let by_reset: fn(&TcpStream) = |client| abort::reset(client);
         let by_fin: fn(&TcpStream) = |client| client.shutdown(Shutdown::Write).unwrap();
         for leave in [by_reset, by_fin] {
             let (client, accepted) = pair();
             leave(&client);
-            let result = connect(address, Duration::from_secs(3600), accepted.as_fd());
+            let result = connect(&address.into(), Duration::from_secs(3600), accepted.as_fd());
             assert!(matches!(result, Err(ConnectError::AskerLeft)), "{result:?}");
         }
     }
@@ -278,7 +298,8 @@ pub(crate) mod tests {
         client.write_all(b"question").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         let patience = 2 * GRACE_AFTER_FIN;
-        let result = connect(listener.local_addr().unwrap(), patience, accepted.as_fd());
+        let address = listener.local_addr().unwrap().into();
+        let result = connect(&address, patience, accepted.as_fd());
         assert!(matches!(result, Err(ConnectError::TimedOut)), "{result:?}");
     }
 

@@ -17,20 +17,18 @@
 //! own FIN (after both FINs it is gone in order), it was a reset. Unless a FIN had come before the
 //! reset: then the stream is whole, and the kernel says so by leaving another error.
 
-use std::io::ErrorKind;
-use std::net::TcpStream;
-
 use rustix::io::Errno;
-use rustix::net::{Shutdown, shutdown};
+use rustix::net::{Shutdown, shutdown, sockopt};
 
 use super::abort;
+use super::stream::Stream;
 use crate::sync::Flag;
 
 /// One of the two connections of a session.
 #[derive(Debug)]
 pub struct Peer {
     /// Read by one of the session's threads, written by the other, reset by whoever ends the session.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Raised just before our FIN is sent, by the thread that writes to the peer or by the reaper;
     /// read by the thread that reads from it, after a read returned 0.
     pub fin_sent: Flag,
@@ -38,9 +36,9 @@ pub struct Peer {
 
 impl Peer {
     /// A connection to which no FIN has been sent.
-    pub fn new(stream: TcpStream) -> Peer {
+    pub fn new(stream: impl Into<Stream>) -> Peer {
         Peer {
-            stream,
+            stream: stream.into(),
             fin_sent: Flag::default(),
         }
     }
@@ -78,8 +76,8 @@ impl From<Errno> for Failure {
 /// Was the reset preceded by a FIN? The stream is whole then, and the reset says only that the peer
 /// takes nothing more. Linux leaves EPIPE for a reset after a FIN, ECONNRESET for one without; when
 /// the other thread has taken the error already, nobody knows, and it counts as a reset.
-fn ended_before_reset(stream: &TcpStream) -> bool {
-    matches!(stream.take_error(), Ok(Some(error)) if error.kind() == ErrorKind::BrokenPipe)
+fn ended_before_reset(stream: &Stream) -> bool {
+    matches!(sockopt::socket_error(stream), Ok(Err(Errno::PIPE)))
 }
 
 /// A read returned 0: tells a FIN from a reset that the other thread has noticed first, and passes

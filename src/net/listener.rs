@@ -5,24 +5,35 @@
 //! count on being the only one who accepts: see [`Listening`].
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+#[cfg(test)]
+use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
-use rustix::net::{self, Shutdown, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, Shutdown, SocketAddrAny, SocketFlags, SocketType, sockopt};
 
+use super::stream::Stream;
+use super::unix::{self, SocketFile};
 use super::{family, set_stream_options};
+use crate::policy::address::Address;
 use crate::sync::{Condvar, Flag, Mutex};
 
 /// The kernel lowers the backlog to net.core.somaxconn; std's own 128 overflows in a burst.
 const BACKLOG: i32 = i32::MAX;
 
-/// An address that is taken but not open yet: clients are refused until [`Bound::listen`].
+/// An address that is taken but not open yet: clients are refused until [`Listening::new`].
 #[derive(Debug)]
 pub struct Bound {
     socket: OwnedFd,
     is_inherited: bool,
+    /// Of a unix socket.
+    path: Option<Arc<Path>>,
+    /// Of a unix socket whose file is ours to remove.
+    file: Option<SocketFile>,
 }
 
 impl Bound {
@@ -60,6 +71,8 @@ impl Bound {
         let bound = Bound {
             socket,
             is_inherited: false,
+            path: None,
+            file: None,
         };
         if address.port() == 0 {
             // A port that the kernel has chosen is its own again when a socket stops listening, and a
@@ -71,28 +84,54 @@ impl Bound {
         Ok(bound)
     }
 
+    /// Takes the path of a unix socket, for everybody whom this mode of its file lets in. The file of a
+    /// process that has died is replaced.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` when somebody listens there; `AlreadyExists` when a file is there that is no
+    /// socket; and what bind(2) and chmod(2) give: no such directory, no permission.
+    pub fn unix(path: &Path, mode: u32) -> io::Result<Bound> {
+        let (socket, file) = unix::bind(path, mode, false)?;
+        file.set_mode(mode)?;
+        Ok(Bound {
+            socket,
+            is_inherited: false,
+            path: Some(Arc::clone(file.path())),
+            file: Some(file),
+        })
+    }
+
     /// Takes over a socket that was bound, and listens, before evener started, and gives it the
     /// options that evener's own have.
     ///
     /// # Errors
     ///
     /// What setsockopt(2) gives: not a TCP socket.
-    pub fn inherited(socket: TcpListener) -> io::Result<Bound> {
-        let socket = OwnedFd::from(socket);
+    pub fn inherited(socket: OwnedFd) -> io::Result<Bound> {
         set_stream_options(&socket)?;
         Ok(Bound {
             socket,
             is_inherited: true,
+            path: None,
+            file: None,
         })
     }
 
+    /// The same for a unix socket at this path. Its file stays when it is closed: it belongs to whoever
+    /// has bound it.
+    pub fn inherited_unix(socket: OwnedFd, path: &Path) -> Bound {
+        Bound {
+            socket,
+            is_inherited: true,
+            path: Some(path.into()),
+            file: None,
+        }
+    }
+
     /// Opens the address for clients.
-    ///
-    /// # Errors
-    ///
-    /// `AddrInUse` when another process began to listen in the meantime.
-    pub fn listen(self) -> io::Result<TcpListener> {
-        // One that listens already gets the new backlog.
+    #[cfg(test)]
+    pub(crate) fn listen(self) -> io::Result<TcpListener> {
         net::listen(&self.socket, BACKLOG)?;
         Ok(TcpListener::from(self.socket))
     }
@@ -108,7 +147,11 @@ impl Bound {
 /// load the first try succeeds, and the bell costs nothing.
 #[derive(Debug)]
 pub struct Listening {
-    socket: TcpListener,
+    socket: OwnedFd,
+    /// Of a unix socket: where it is, which is all that is known of its clients.
+    path: Option<Arc<Path>>,
+    /// Of a unix socket whose file is ours to remove; gone with it.
+    file: Option<SocketFile>,
     /// Rung once, by [`Listening::shut_down`]; wakes [`accept`]. An eventfd: it stays rung.
     bell: OwnedFd,
     /// Raised before the bell is rung; read by [`accept`] where it need not wait.
@@ -136,16 +179,25 @@ impl Listening {
     ///
     /// # Errors
     ///
-    /// As [`Bound::listen`]; no descriptor left.
+    /// `AddrInUse` when another process began to listen in the meantime; no descriptor left.
     pub fn new(bound: Bound) -> io::Result<Listening> {
+        let Bound {
+            socket,
+            is_inherited,
+            path,
+            file,
+        } = bound;
         let shared = Flag::default();
-        if bound.is_inherited {
+        if is_inherited {
             shared.raise();
         }
-        let socket = bound.listen()?;
-        socket.set_nonblocking(true)?;
+        // One that listens already gets the new backlog.
+        net::listen(&socket, BACKLOG)?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Listening {
             socket,
+            path,
+            file,
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             closing: Flag::default(),
             shared,
@@ -158,8 +210,12 @@ impl Listening {
     /// Clients still in the backlog are reset.
     ///
     /// On Linux, shutdown(2) takes a listening socket back to where it was before listen(2): bound, so
-    /// that nobody else gets the address, and not open.
+    /// that nobody else gets the address, and not open. Not so a unix socket, which would never listen
+    /// again: its clients come, and are turned away.
     pub fn refuse(&self) -> bool {
+        if self.path.is_some() {
+            return false;
+        }
         let mut door = self.door.lock();
         let was_open = *door == Door::Open;
         if was_open {
@@ -207,7 +263,18 @@ impl Listening {
     ///
     /// Those of getsockname(2).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        Ok(net::getsockname(&self.socket)?.try_into()?)
+    }
+
+    /// Gives the file of a unix socket another mode, if it is ours.
+    ///
+    /// # Errors
+    ///
+    /// Those of chmod(2).
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        self.file
+            .as_ref()
+            .map_or(Ok(()), |file| file.set_mode(mode))
     }
 
     /// The socket once more, for a program that this process starts: it stays open there.
@@ -217,6 +284,9 @@ impl Listening {
     /// No descriptor left.
     pub fn for_another_program(&self) -> io::Result<OwnedFd> {
         self.shared.raise();
+        if let Some(file) = &self.file {
+            file.leave();
+        }
         // Without FD_CLOEXEC, which every other descriptor of evener has.
         Ok(rustix::io::dup(&self.socket)?)
     }
@@ -231,8 +301,21 @@ impl Listening {
         // It fails only if the count would overflow, and then the bell has been rung.
         let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
         if !self.shared.is_raised() {
+            if let Some(file) = &self.file {
+                file.remove();
+            }
             shut_down(&self.socket);
         }
+    }
+
+    /// Whom a client comes from. The kernel gives a client of the internet its address.
+    fn address_of(&self, from: Option<SocketAddrAny>) -> Address {
+        if let Some(path) = &self.path {
+            return Address::Unix(Arc::clone(path));
+        }
+        let address = from.and_then(|from| SocketAddr::try_from(from).ok());
+        let address = address.unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
+        Address::Ip(SocketAddr::new(address.ip().to_canonical(), address.port()))
     }
 
     /// Was [`Listening::shut_down`] called?
@@ -257,25 +340,21 @@ pub enum AcceptError {
 /// # Errors
 ///
 /// What accept(2) gives, and EINVAL after [`Listening::shut_down`]; [`accept_error`] sorts it.
-pub fn accept(listener: &Listening) -> io::Result<(TcpStream, SocketAddr)> {
+pub fn accept(listener: &Listening) -> io::Result<(Stream, Address)> {
     while !listener.is_shut_down() {
-        match listener.socket.accept() {
-            Ok((client, address)) => {
-                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                return Ok((client, address));
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+        match net::acceptfrom_with(&listener.socket, SocketFlags::CLOEXEC) {
+            Ok((client, from)) => return Ok((client.into(), listener.address_of(from))),
+            Err(Errno::AGAIN) => {
                 let mut either = [
                     PollFd::new(&listener.socket, PollFlags::IN),
                     PollFd::new(&listener.bell, PollFlags::IN),
                 ];
                 poll(&mut either, None)?;
             }
+            Err(Errno::INTR) => {}
             // It does not listen, on purpose for a while perhaps.
-            Err(error)
-                if Errno::from_io_error(&error) == Some(Errno::INVAL)
-                    && listener.wait_while_refusing() => {}
-            Err(error) => return Err(error),
+            Err(Errno::INVAL) if listener.wait_while_refusing() => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Err(Errno::INVAL.into())

@@ -7,13 +7,13 @@
 //! header comes in one piece, as it does from every proxy.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, recv};
 
+use super::stream::Stream;
 use super::wait::poll_within;
 use crate::policy::proxy_protocol::{Endpoints, Fault, HEADER_BYTES_MAX, Parsed, parse};
 
@@ -34,7 +34,7 @@ pub enum HeaderError {
 /// # Errors
 ///
 /// [`HeaderError`]; the connection is of no use then, since a part of the header may have been taken.
-pub fn receive(stream: &TcpStream, deadline: Instant) -> Result<Endpoints, HeaderError> {
+pub fn receive(stream: &Stream, deadline: Instant) -> Result<Endpoints, HeaderError> {
     let mut buffer = [0; HEADER_BYTES_MAX];
     let mut taken = 0;
     loop {
@@ -63,7 +63,7 @@ pub fn receive(stream: &TcpStream, deadline: Instant) -> Result<Endpoints, Heade
 }
 
 /// Waits until something has come, and looks at it without taking it; says how many bytes there are.
-fn look(stream: &TcpStream, buffer: &mut [u8], deadline: Instant) -> Result<usize, HeaderError> {
+fn look(stream: &Stream, buffer: &mut [u8], deadline: Instant) -> Result<usize, HeaderError> {
     loop {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         match retry_on_intr(|| recv(stream, &mut *buffer, flags)) {
@@ -87,20 +87,25 @@ fn look(stream: &TcpStream, buffer: &mut [u8], deadline: Instant) -> Result<usiz
 /// # Errors
 ///
 /// Those of the connection: the backend may have reset it already.
-pub fn send(mut stream: &TcpStream, header: &[u8]) -> io::Result<()> {
+pub fn send(mut stream: &Stream, header: &[u8]) -> io::Result<()> {
     stream.write_all(header)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::connect::tests::pair;
+    use crate::net::connect;
     use std::net::Shutdown;
 
     const HEADER: &[u8] = b"PROXY TCP4 192.0.2.1 192.0.2.2 5000 443\r\n";
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(10)
+    }
+
+    fn pair() -> (Stream, std::net::TcpStream) {
+        let (ours, theirs) = connect::tests::pair();
+        (ours.into(), theirs)
     }
 
     #[test]

@@ -16,7 +16,6 @@
 //! - `splice` stops at an urgent byte and returns 0, as it does at the end of the stream. The caller
 //!   reads once to tell which it was.
 
-use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -25,6 +24,7 @@ use rustix::io::{Errno, read, retry_on_intr};
 use rustix::net::{SendFlags, send};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
+use super::stream::Stream;
 use crate::policy::bulk::Method;
 use crate::sync::{Allowance, Allowed};
 
@@ -115,7 +115,7 @@ pub(super) enum Filled {
 
 impl Pipe {
     /// Moves what has come on `from` into the pipe, which is empty; blocks until there is something.
-    pub(super) fn fill(&mut self, from: &TcpStream) -> Filled {
+    pub(super) fn fill(&mut self, from: &Stream) -> Filled {
         let turn = || {
             splice(
                 from,
@@ -146,7 +146,7 @@ impl Pipe {
     /// copied out of the pipe then.
     pub(super) fn empty_into(
         &mut self,
-        to: &TcpStream,
+        to: &Stream,
         mut moved: impl FnMut(u64),
     ) -> Result<(), Errno> {
         while self.held > 0 {
@@ -172,7 +172,7 @@ impl Pipe {
     }
 
     /// The way round a kernel that refuses: a page of the pipe, read and written.
-    fn copy_into(&mut self, to: &TcpStream) -> Result<usize, Errno> {
+    fn copy_into(&mut self, to: &Stream) -> Result<usize, Errno> {
         let mut page = Vec::with_capacity(self.held.min(4096));
         let bytes = retry_on_intr(|| read(&self.reading, spare_capacity(&mut page)))?;
         let mut rest = page.as_slice();

@@ -1,9 +1,13 @@
-//! A stream socket of either family, TCP or unix, with a deadline over everything that is read and
-//! written: for short talks with a peer that may be slow on purpose. The relay uses none of this.
+//! A stream socket of either family, TCP or unix: one type for both, because what evener does with a
+//! connection is the same system calls. Where the kernel knows a thing of one family only (options,
+//! `TCP_INFO`, a reset), the call fails for the other, and whoever makes it says what that means.
+//!
+//! [`Timed`] puts a deadline over everything that is read and written: for short talks with a peer that
+//! may be slow on purpose. The relay does without.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{self as std_net, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -29,7 +33,70 @@ impl From<TcpStream> for Stream {
     }
 }
 
+impl From<OwnedFd> for Stream {
+    /// Of a stream socket.
+    fn from(socket: OwnedFd) -> Stream {
+        Stream { socket }
+    }
+}
+
+impl From<Stream> for OwnedFd {
+    fn from(stream: Stream) -> OwnedFd {
+        stream.socket
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Read for &Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.socket, buffer)?)
+    }
+}
+
+impl Write for &Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(net::send(&self.socket, bytes, SendFlags::NOSIGNAL)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Stream {
+    /// The address of our end, if it is one of the internet.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        net::getsockname(&self.socket).ok()?.try_into().ok()
+    }
+
+    /// How long a write may block; `None` is for ever.
+    ///
+    /// # Errors
+    ///
+    /// A timeout of zero.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        Ok(set_socket_timeout(&self.socket, Timeout::Send, timeout)?)
+    }
+
+    /// Ends one direction or both.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection any more.
+    pub fn shutdown(&self, how: std_net::Shutdown) -> io::Result<()> {
+        let how = match how {
+            std_net::Shutdown::Read => Shutdown::Read,
+            std_net::Shutdown::Write => Shutdown::Write,
+            std_net::Shutdown::Both => Shutdown::Both,
+        };
+        Ok(net::shutdown(&self.socket, how)?)
+    }
+
     /// Waits for the next connection of a listening socket of either family.
     ///
     /// # Errors

@@ -1,18 +1,38 @@
 //! Waiting for something to happen on one of several sockets: `poll`, and what comes of it.
 
-use std::net::TcpStream;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Result;
 use rustix::net::{self, RecvFlags};
 
+use super::stream::Stream;
+
 /// Waits for `pause`, or until `asker` is reset or hangs up; says whether it is still there.
 pub fn pause(asker: BorrowedFd<'_>, pause: Duration) -> bool {
     let mut descriptors = [PollFd::from_borrowed_fd(asker, PollFlags::empty())];
+    let begin = Instant::now();
     let _ = poll_within(&mut descriptors, pause);
-    descriptors[0].revents().is_empty()
+    if descriptors[0].revents().is_empty() {
+        return true;
+    }
+    let is_here = has_asked_and_closed(descriptors[0].revents(), asker);
+    if is_here {
+        // Its hanging-up would end every further wait at once.
+        thread::sleep(pause.saturating_sub(begin.elapsed()));
+    }
+    is_here
+}
+
+/// Whoever closes a unix socket hangs up both ways at once, where TCP sends a FIN. What it has sent before
+/// is to be delivered all the same. A reset hangs up, too, and is an error besides.
+pub(super) fn has_asked_and_closed(seen: PollFlags, asker: BorrowedFd<'_>) -> bool {
+    let mut byte = [0];
+    let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let is_closed = seen.contains(PollFlags::HUP) && !seen.contains(PollFlags::ERR);
+    is_closed && matches!(net::recv(asker, &mut byte, peek), Ok((1.., _)))
 }
 
 /// How long one who has sent a FIN, and nothing before it, is waited for. It has most likely left, but it
@@ -35,7 +55,9 @@ pub fn presence(asker: BorrowedFd<'_>) -> Presence {
     let mut descriptors = [PollFd::from_borrowed_fd(asker, PollFlags::RDHUP)];
     let _ = poll_within(&mut descriptors, Duration::ZERO);
     let seen = descriptors[0].revents();
-    if seen.intersects(PollFlags::ERR | PollFlags::HUP) {
+    if has_asked_and_closed(seen, asker) {
+        Presence::Here
+    } else if seen.intersects(PollFlags::ERR | PollFlags::HUP) {
         Presence::Gone
     } else if seen.contains(PollFlags::RDHUP) && fin_comes_first(asker) {
         Presence::FinOnly
@@ -55,7 +77,7 @@ pub(super) fn fin_comes_first(asker: BorrowedFd<'_>) -> bool {
 
 /// Waits until `stream` has something to read, its end included; false when `timeout` is over or
 /// `asker` hangs up before.
-pub fn wait_readable(stream: &TcpStream, asker: BorrowedFd<'_>, timeout: Duration) -> bool {
+pub fn wait_readable(stream: &Stream, asker: BorrowedFd<'_>, timeout: Duration) -> bool {
     let mut descriptors = [
         PollFd::new(stream, PollFlags::IN),
         PollFd::from_borrowed_fd(asker, PollFlags::empty()),
@@ -66,7 +88,7 @@ pub fn wait_readable(stream: &TcpStream, asker: BorrowedFd<'_>, timeout: Duratio
 
 /// Waits until one of two streams has something to read, its end or an error included, and says
 /// which; neither when `timeout` is over.
-pub fn either_readable(one: &TcpStream, other: &TcpStream, timeout: Duration) -> (bool, bool) {
+pub fn either_readable(one: &Stream, other: &Stream, timeout: Duration) -> (bool, bool) {
     let mut descriptors = [
         PollFd::new(one, PollFlags::IN),
         PollFd::new(other, PollFlags::IN),

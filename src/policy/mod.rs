@@ -4,6 +4,7 @@
 //! random bits come in as arguments and the decision goes out as a value, so every decision can be
 //! tested by a table, and none of them can block.
 //!
+//! - [`address`] is where a connection goes to, or comes from.
 //! - [`access`] says which clients are let in, by their address.
 //! - [`agent`] understands what a server says of itself.
 //! - [`answer`] says what the answer to a probe means.
@@ -13,6 +14,7 @@
 //! - [`health`] turns probe results into up and down, and says who may take a session.
 //! - [`idle`] says when a session has been silent for too long.
 //! - [`intent`] is what the administrator wants of a backend, by the config and since.
+//! - [`names`] says which addresses of a host name come and go, and when to ask again.
 //! - [`outlier`] says which backend is taken out because connections to it fail.
 //! - [`proxy_protocol`] reads and writes the header that names the client behind a proxy.
 //! - [`progress`] says when to tell how a long session is getting on.
@@ -23,6 +25,7 @@
 //! - [`splitmix`] makes random bits out of a counter.
 
 pub mod access;
+pub mod address;
 pub mod agent;
 pub mod answer;
 pub mod balance;
@@ -31,6 +34,7 @@ pub mod eligible;
 pub mod health;
 pub mod idle;
 pub mod intent;
+pub mod names;
 pub mod outlier;
 pub mod progress;
 pub mod proxy_protocol;

@@ -1,9 +1,9 @@
 //! One server address behind the balancer: what is wanted of it, what is known, what was counted.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use crate::policy::address::Address;
 use crate::policy::eligible::Standing;
 use crate::policy::health::{self, AdminState, Health};
 use crate::policy::intent::{Intent, Wish};
@@ -16,7 +16,7 @@ pub struct Backend {
     /// Unique within the pool.
     pub name: Arc<str>,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// What the administrator and its agent want of it. Written by the thread that makes all changes
     /// and by the health thread; read by whoever builds a rotation or reports. A lock and not atomics,
     /// because weight and state are asked for together; changed in place, so that neither writer undoes
@@ -140,14 +140,14 @@ impl Backend {
     /// A backend in the given health; `Starting` takes no session until a probe decides.
     pub fn new(
         name: &str,
-        address: SocketAddr,
+        address: impl Into<Address>,
         weight: u32,
         state: AdminState,
         health: Health,
     ) -> Backend {
         Backend {
             name: name.into(),
-            address,
+            address: address.into(),
             intent: RwLock::new(Intent::new(Wish {
                 weight,
                 state,

@@ -1,6 +1,6 @@
 //! One session, as others than its own threads see it.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,6 +8,8 @@ use super::Listener;
 use crate::events::EndReason;
 use crate::net::abort;
 use crate::net::end::Peer;
+use crate::net::stream::Stream;
+use crate::policy::address::Address;
 use crate::pool::{Backend, Pool};
 use crate::sync::{Cause, Flag, Progress};
 
@@ -17,7 +19,7 @@ pub struct Origin {
     /// Number of the session.
     pub id: u64,
     /// The address of the other end: the client's, or that of a proxy before us.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The listener that took it.
     pub listener: Arc<Listener>,
     /// The pool that serves it.
@@ -65,7 +67,7 @@ pub struct Live {
 
 impl Live {
     /// A session with its client and no backend yet.
-    pub fn new(origin: Origin, client: TcpStream) -> Live {
+    pub fn new(origin: Origin, client: impl Into<Stream>) -> Live {
         Live {
             origin,
             client: Peer::new(client),
@@ -85,18 +87,19 @@ impl Live {
     }
 
     /// The client's address, by a PROXY header where there was one.
-    pub fn client_address(&self) -> SocketAddr {
-        self.named.get().copied().unwrap_or(self.origin.address)
+    pub fn client_address(&self) -> Address {
+        let named = self.named.get().copied().map(Address::Ip);
+        named.unwrap_or_else(|| self.origin.address.clone())
     }
 
     /// The address of the proxy that the client came by, where a PROXY header said so.
-    pub fn via(&self) -> Option<SocketAddr> {
-        let peer = self.origin.address;
-        (self.client_address() != peer).then_some(peer)
+    pub fn via(&self) -> Option<Address> {
+        let peer = &self.origin.address;
+        (self.client_address() != *peer).then(|| peer.clone())
     }
 
     /// Adds the backend and the connection to it; once.
-    pub fn attach(&self, backend: &Arc<Backend>, stream: TcpStream) -> &Peer {
+    pub fn attach(&self, backend: &Arc<Backend>, stream: impl Into<Stream>) -> &Peer {
         let attached = || (Arc::clone(backend), Peer::new(stream));
         &self.backend.get_or_init(attached).1
     }
@@ -161,11 +164,11 @@ pub(crate) mod testing {
     use crate::policy::health::{AdminState, Health};
 
     /// A session of a pool that is called `web`, with a listener of the same name.
-    pub(crate) fn live(id: u64, client: TcpStream) -> Live {
+    pub(crate) fn live(id: u64, client: std::net::TcpStream) -> Live {
         let server = config::Backend::new(BackendAddress::Ip(([127, 0, 0, 1], 9).into()));
         let origin = Origin {
             id,
-            address: ([127, 0, 0, 1], 1).into(),
+            address: Address::Ip(([127, 0, 0, 1], 1).into()),
             listener: Arc::new(Listener::new("web", None)),
             pool: Arc::new(Pool::new(
                 &config::Pool::new("web", vec![server]),
@@ -179,7 +182,7 @@ pub(crate) mod testing {
 
     /// The backend at the other end of a connection.
     pub(crate) fn server() -> Arc<Backend> {
-        let address = ([127, 0, 0, 1], 9).into();
+        let address = SocketAddr::from(([127, 0, 0, 1], 9));
         Arc::new(Backend::new("a", address, 1, AdminState::Ready, Health::Up))
     }
 }

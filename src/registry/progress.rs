@@ -13,7 +13,7 @@ impl Notes {
         let idle = self.progress.look(now, bytes_in + bytes_out, interval)?;
         Some(Event::SessionProgress(Box::new(SessionProgress {
             id: live.origin.id,
-            client: live.origin.address,
+            client: live.origin.address.clone(),
             backend: live.server().map(|backend| Arc::clone(&backend.name)),
             bytes_in,
             bytes_out,

@@ -2,14 +2,12 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::StartError;
-use crate::config::{self, BackendAddress, Config};
-use crate::control::Running;
+use crate::config::{self, Config};
+use crate::control::{Addresses, Running};
 use crate::health::{All, Target};
-use crate::net::resolve;
+use crate::policy::address::Address;
 use crate::policy::health::{Health, is_probed};
 use crate::policy::intent::{Intent, Wish};
 use crate::pool::{Backend, Condition, Pool};
@@ -44,6 +42,14 @@ impl Wanted {
     }
 }
 
+impl Draft {
+    /// Is nothing in it but what is running?
+    pub(super) fn is_of(&self, running: &Running) -> bool {
+        let mut pairs = self.pools.iter().zip(&running.pools);
+        self.pools.len() == running.pools.len() && pairs.all(|(new, old)| Arc::ptr_eq(new, old))
+    }
+}
+
 /// A different start of the random sequences in each process, from std's own source of randomness.
 pub(super) fn seed() -> u64 {
     RandomState::new().hash_one(0)
@@ -51,23 +57,24 @@ pub(super) fn seed() -> u64 {
 
 /// Builds the pools, with every address that a backend's name stands for. A backend that is running
 /// under the same names at the same address is taken over.
-pub(super) fn draft(config: &Config, running: &Running) -> Result<Draft, StartError> {
+pub(super) fn draft(config: &Config, addresses: &Addresses, running: &Running) -> Draft {
     let mut draft = Draft {
         pools: Vec::new(),
         wishes: Vec::new(),
     };
     for config in &config.pools {
-        let pool = build_pool(config, running, &mut draft.wishes)?;
+        let pool = build_pool(config, addresses, running, &mut draft.wishes);
         draft.pools.push(pool);
     }
-    Ok(draft)
+    draft
 }
 
 fn build_pool(
     config: &config::Pool,
+    addresses: &Addresses,
     running: &Running,
     wishes: &mut Vec<Wanted>,
-) -> Result<Arc<Pool>, StartError> {
+) -> Arc<Pool> {
     let health = match config.health_check {
         Some(_) => Health::Starting,
         None => Health::Up,
@@ -79,8 +86,8 @@ fn build_pool(
             state: of_config.state,
             backup: of_config.backup,
         };
-        for (name, address) in addresses(of_config)? {
-            let backend = find(running, &config.name, &name, address).unwrap_or_else(|| {
+        for (name, address) in addresses.of(of_config) {
+            let backend = find(running, &config.name, &name, &address).unwrap_or_else(|| {
                 let Wish { weight, state, .. } = wish;
                 let backend = Backend::new(&name, address, weight, state, health);
                 backend.change_intent(|_| Intent::new(wish));
@@ -94,37 +101,15 @@ fn build_pool(
             backends.push(backend);
         }
     }
-    Ok(match running.pool(&config.name) {
+    match running.pool(&config.name) {
         Some(old) if old.config == *config && same(&old.backends, &backends) => Arc::clone(old),
         Some(old) => Arc::new(old.replaced_by(config, backends)),
         None => Arc::new(Pool::new(config, backends, seed())),
-    })
-}
-
-/// The addresses of a backend, each with the name of its own that it has.
-fn addresses(backend: &config::Backend) -> Result<Vec<(String, SocketAddr)>, StartError> {
-    let addresses = match &backend.address {
-        BackendAddress::Ip(address) => vec![*address],
-        BackendAddress::Name { host, port } => {
-            resolve::resolve(host, *port).map_err(|error| StartError::Resolve {
-                backend: backend.name.clone(),
-                error,
-            })?
-        }
-    };
-    let is_one = addresses.len() == 1;
-    let named = addresses.into_iter().map(|address| {
-        let name = match is_one {
-            true => backend.name.clone(),
-            false => format!("{}/{}", backend.name, address.ip()),
-        };
-        (name, address)
-    });
-    Ok(named.collect())
+    }
 }
 
 /// A backend that is running, or that was taken out and still has sessions.
-fn find(running: &Running, pool: &str, name: &str, address: SocketAddr) -> Option<Arc<Backend>> {
+fn find(running: &Running, pool: &str, name: &str, address: &Address) -> Option<Arc<Backend>> {
     let in_pool = running
         .pool(pool)
         .into_iter()
@@ -136,7 +121,7 @@ fn find(running: &Running, pool: &str, name: &str, address: SocketAddr) -> Optio
         .map(|leaving| &leaving.backend);
     in_pool
         .chain(leaving)
-        .find(|backend| *backend.name == *name && backend.address == address)
+        .find(|backend| *backend.name == *name && backend.address == *address)
         .cloned()
 }
 

@@ -72,7 +72,7 @@ impl Server {
             self.log.send(Event::BackendChanged {
                 pool: Arc::clone(&pool.name),
                 backend: Arc::clone(&backend.name),
-                address: backend.address,
+                address: backend.address.clone(),
                 change: change.clone(),
             });
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{StartError, service};
 use crate::acceptor::{self, Acceptor};
-use crate::config::{self, Config, WhenDown};
+use crate::config::{self, Config, ListenOn, WhenDown};
 use crate::limits::Capacity;
 use crate::net::listener::{Bound, Listening};
 use crate::session::Context;
@@ -26,7 +26,7 @@ const HAND_ON_LOOK: Duration = Duration::from_millis(5);
 /// One address that is listened on.
 #[derive(Debug)]
 pub(super) struct Entrance {
-    bind: config::Bind,
+    bind: ListenOn,
     /// Name of the listener that it belongs to.
     listener: String,
     /// Shared with the acceptor; shut down, it ends that.
@@ -42,7 +42,7 @@ pub(super) struct Entrance {
 #[derive(Debug)]
 pub(super) struct Taken {
     listener: String,
-    bind: config::Bind,
+    bind: ListenOn,
     bound: Bound,
 }
 
@@ -83,11 +83,8 @@ impl Entrances {
         inherited: &mut Inherited,
     ) -> Result<Vec<Taken>, StartError> {
         let (_, missing) = self.matched(config);
-        let take = |(listener, bind): (&config::Listener, &config::Bind)| {
-            let bound = service::take(bind, inherited).map_or_else(
-                || Bound::new(bind.address, bind.dual_stack),
-                Bound::inherited,
-            );
+        let take = |(listener, bind): (&config::Listener, &ListenOn)| {
+            let bound = service::take(bind, listener.mode, inherited);
             Ok(Taken {
                 listener: listener.name.clone(),
                 bind: bind.clone(),
@@ -97,18 +94,18 @@ impl Entrances {
         missing.into_iter().map(take).collect()
     }
 
-    fn bind_error(&self, bind: &config::Bind, error: io::Error) -> StartError {
+    fn bind_error(&self, bind: &ListenOn, error: io::Error) -> StartError {
         // One of ours that is to be closed, but overlaps: `:8080` and `127.0.0.1:8080`.
-        let own = self.open.iter().find(|entrance| {
-            bind.address.port() != 0 && entrance.bind.address.port() == bind.address.port()
-        });
+        let port = |on: &ListenOn| on.tcp().map_or(0, |bind| bind.address.port());
+        let mut open = self.open.iter();
+        let own = open.find(|entrance| port(bind) != 0 && port(&entrance.bind) == port(bind));
         match own {
             Some(own) if error.kind() == io::ErrorKind::AddrInUse => StartError::Overlap {
-                address: bind.text.clone(),
-                open: own.bind.text.clone(),
+                address: bind.to_string(),
+                open: own.bind.to_string(),
             },
             _ => StartError::Bind {
-                address: bind.text.clone(),
+                address: bind.to_string(),
                 error,
             },
         }
@@ -121,10 +118,10 @@ impl Entrances {
         config: &'c Config,
     ) -> (
         Vec<Option<&'c config::Listener>>,
-        Vec<(&'c config::Listener, &'c config::Bind)>,
+        Vec<(&'c config::Listener, &'c ListenOn)>,
     ) {
         let mut homes = vec![None; self.open.len()];
-        let mut wanted: Vec<(&config::Listener, &config::Bind)> = config
+        let mut wanted: Vec<(&config::Listener, &ListenOn)> = config
             .listeners
             .iter()
             .flat_map(|listener| listener.bind.iter().map(move |bind| (listener, bind)))
@@ -132,8 +129,7 @@ impl Entrances {
         for same_name in [true, false] {
             for (home, entrance) in homes.iter_mut().zip(&self.open) {
                 let place = wanted.iter().position(|(listener, bind)| {
-                    (bind.address, bind.dual_stack)
-                        == (entrance.bind.address, entrance.bind.dual_stack)
+                    is_same(bind, &entrance.bind)
                         && (listener.name == entrance.listener || !same_name)
                 });
                 if let (None, Some(place)) = (&home, place) {
@@ -176,14 +172,16 @@ impl Entrances {
         context: impl Fn(&str) -> Option<Arc<Context>>,
     ) {
         let (homes, _) = self.matched(config);
-        let homes: Vec<Option<String>> = homes
+        let homes: Vec<Option<(String, u32)>> = homes
             .into_iter()
-            .map(|home| home.map(|listener| listener.name.clone()))
+            .map(|home| home.map(|listener| (listener.name.clone(), listener.mode)))
             .collect();
         for (mut entrance, home) in std::mem::take(&mut self.open).into_iter().zip(homes) {
-            match home.and_then(|name| Some((context(&name)?, name))) {
-                Some((context, name)) => {
+            match home.and_then(|(name, mode)| Some((context(&name)?, name, mode))) {
+                Some((context, name, mode)) => {
                     entrance.context.put(context);
+                    // Whoever has removed the file has closed the entrance for all who come, mode or not.
+                    let _ = entrance.socket.set_mode(mode);
                     entrance.listener = name;
                     self.open.push(entrance);
                 }
@@ -294,7 +292,7 @@ fn open(taken: Taken, tools: &Tools, context: Arc<Context>) -> Result<Entrance, 
         bound,
     } = taken;
     let socket = Listening::new(bound).map_err(|error| StartError::Bind {
-        address: bind.text.clone(),
+        address: bind.to_string(),
         error,
     })?;
     let socket = Arc::new(socket);
@@ -320,9 +318,19 @@ fn open(taken: Taken, tools: &Tools, context: Arc<Context>) -> Result<Entrance, 
 }
 
 /// The address as it was written, or the real one where the OS chose the port.
-fn shown_address(bind: &config::Bind, socket: &Listening) -> String {
-    match socket.local_addr() {
-        Ok(address) if bind.address.port() == 0 => address.to_string(),
-        _ => bind.text.clone(),
+fn shown_address(bind: &ListenOn, socket: &Listening) -> String {
+    match (bind, socket.local_addr()) {
+        (ListenOn::Tcp(bind), Ok(address)) if bind.address.port() == 0 => address.to_string(),
+        _ => bind.to_string(),
+    }
+}
+
+/// Is it the same address, however it is written?
+fn is_same(one: &ListenOn, other: &ListenOn) -> bool {
+    match (one, other) {
+        (ListenOn::Tcp(one), ListenOn::Tcp(other)) => {
+            (one.address, one.dual_stack) == (other.address, other.dual_stack)
+        }
+        (one, other) => one == other,
     }
 }

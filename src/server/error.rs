@@ -29,7 +29,7 @@ pub enum StartError {
         /// The backend's name in the config.
         backend: String,
         /// What the resolver said.
-        error: io::Error,
+        error: String,
     },
     /// A signal came before the listeners were open.
     Interrupted,

@@ -1,4 +1,5 @@
-//! Backends that a reload has taken out: their sessions may go on until a deadline.
+//! Backends that a reload, or another answer for their name, has taken out: their sessions may go on until
+//! a deadline.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -24,8 +25,8 @@ impl Server {
         let now = SystemTime::now();
         let mut next = None;
         let mut leaving = running.leaving.clone();
-        leaving.retain(|one| one.backend.active.get() > 0);
-        for one in &leaving {
+        leaving.retain(|one| one.backend.active.get() > 0 || one.remembered);
+        for one in leaving.iter().filter(|one| one.backend.active.get() > 0) {
             let Some(until) = one.until else { continue };
             let left = until.duration_since(now).unwrap_or_default();
             if left.is_zero() {
@@ -71,11 +72,26 @@ pub(super) fn leaving(running: &Running, draft: &Draft, config: &Config) -> Vec<
         pool: Arc::clone(pool),
         backend: Arc::clone(backend),
         until,
+        remembered: false,
     });
     let is_back = |one: &&Leaving| {
         let mut backends = draft.pools.iter().flat_map(|pool| &pool.backends);
         backends.any(|backend| Arc::ptr_eq(backend, &one.backend))
     };
     let earlier = running.leaving.iter().filter(|one| !is_back(one)).cloned();
-    earlier.chain(left).collect()
+    let mut leaving: Vec<Leaving> = earlier.chain(left).collect();
+    for one in &mut leaving {
+        one.remembered = one.backend.intent().is_overridden() && may_be_back(one, config);
+    }
+    leaving
+}
+
+/// Is it an address of a name that is watched for its pool?
+fn may_be_back(leaving: &Leaving, config: &Config) -> bool {
+    let pools = config.pools.iter();
+    let of_pool = pools.filter(|pool| *pool.name == *leaving.pool);
+    of_pool.flat_map(|pool| &pool.backends).any(|entry| {
+        let of_entry = leaving.backend.name.strip_prefix(&*entry.name);
+        entry.resolve_interval.is_some() && of_entry.is_some_and(|rest| rest.starts_with('@'))
+    })
 }

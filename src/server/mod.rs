@@ -13,6 +13,7 @@ mod changes;
 mod entrances;
 mod error;
 mod leaving;
+mod names;
 mod plan;
 mod reload;
 mod service;
@@ -35,12 +36,14 @@ use crate::events::Event;
 use crate::health::{Channels, Checker, Order, Suspect};
 use crate::limits::Capacity;
 use crate::log::Log;
+use crate::names::Names;
 use crate::net::splice::Pipes;
 use crate::reaper;
 use crate::sync::{Gate, Published, Ticket};
 use crate::systemd::Heritage;
 use crate::threads::{self, Threads};
 use entrances::{Entrances, Tools};
+use names::FirstAnswers;
 use reload::Next;
 
 /// How long an aborted session may take to end.
@@ -72,8 +75,10 @@ pub struct Server {
     signalled: bool,
     /// Disconnected when the process's gate is closed and the last session has ended.
     drained: Receiver<Infallible>,
-    /// The health thread and the reaper.
+    /// The health thread, the reaper, and the one of names.
     services: Vec<JoinHandle<()>>,
+    /// What host names stand for; dropping it ends its thread.
+    names: Names,
     /// What is probed; dropping it ends the health thread.
     orders: Sender<Order>,
     /// Takes a message from the health thread when a pool is served otherwise than before.
@@ -108,19 +113,24 @@ impl Server {
         around: &Surroundings,
         mut heritage: Heritage,
     ) -> Result<Server, StartError> {
-        let nothing = nothing_yet(&source, &config);
-        let none = Entrances::default();
-        let next = Next::prepare(config, &nothing, &none, &mut heritage, None, log)?;
-        service::report_unused(heritage.sockets, log);
         let capacity = Arc::new(Capacity::read());
-        let configured = next.config.limits.max_connections;
+        let configured = config.limits.max_connections;
+        let (process_gate, drained) = Gate::new(capacity.allowed(configured));
+        let threads = Threads::default();
+        let nothing = nothing_yet(&source, &config);
+        let (control, requests) = Control::new(nothing, threads.clone(), Arc::clone(&process_gate));
+        let running = control.running.load();
+        let (lookup, stats) = (around.lookup.clone(), Arc::clone(&control.stats));
+        let (names, names_thread) = Names::start(lookup, stats).map_err(StartError::Thread)?;
+        let addresses = FirstAnswers::wait_for(&names, &config, &running, around, || {})?;
+        let addresses = addresses.with_known(&config, &running)?;
+        let none = Entrances::default();
+        let next = Next::prepare(config, addresses, &running, &none, &mut heritage, None, log)?;
+        service::report_unused(heritage.sockets, log);
         log.send(Event::Room {
             ceiling: capacity.ceiling_at_start(),
             configured,
         });
-        let (process_gate, drained) = Gate::new(capacity.allowed(configured));
-        let threads = Threads::default();
-        let (control, requests) = Control::new(nothing, threads.clone(), Arc::clone(&process_gate));
         let (orders, received) = crossbeam_channel::unbounded();
         let (suspects, suspected) = crossbeam_channel::bounded(SUSPECTS_MAX);
         let (mode_changed, mode_changes) = crossbeam_channel::bounded(1);
@@ -143,7 +153,8 @@ impl Server {
             timeouts: Arc::new(Published::new(next.config.timeouts.clone())),
             signalled: false,
             drained,
-            services: Vec::new(),
+            services: vec![names_thread],
+            names,
             orders,
             mode_changes,
             suspects,
@@ -303,6 +314,7 @@ impl Server {
         }
         drop(self.stop);
         drop(self.orders);
+        drop(self.names);
         for service in self.services {
             // A panic in it was reported by the panic hook when it happened.
             let _ = service.join();
@@ -327,5 +339,6 @@ fn nothing_yet(source: &Source, config: &Config) -> Running {
         listeners: Vec::new(),
         pools: Vec::new(),
         leaving: Vec::new(),
+        addresses: Arc::default(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::build::Draft;
 use super::reload::Next;
@@ -13,10 +13,7 @@ use crate::pool::{Backend, Pool};
 /// The lines, in the order of the config: `+` for what is new, `~` for what changes, `-` for what goes.
 pub(super) fn changes(running: &Running, next: &Next, now: SystemTime) -> Vec<String> {
     let only_pool = running.pools.len() == 1 && next.config.pools.len() == 1;
-    let label = |pool: &str, backend: &str| match only_pool {
-        true => format!("backend {backend}"),
-        false => format!("backend {pool}/{backend}"),
-    };
+    let label = |pool: &str, backend: &str| label(only_pool, pool, backend);
     let mut lines = Vec::new();
     for difference in differences(&running.config, &next.config) {
         match difference {
@@ -42,7 +39,27 @@ pub(super) fn changes(running: &Running, next: &Next, now: SystemTime) -> Vec<St
             other => lines.push(other.to_string()),
         }
     }
-    for (pool, backend) in added(running, &next.draft) {
+    let drain_timeout = next.config.shutdown.drain_timeout;
+    lines.append(&mut comings_and_goings(
+        running,
+        &next.draft,
+        drain_timeout,
+        now,
+    ));
+    lines
+}
+
+/// A line for each backend that is new, and for each that goes.
+pub(super) fn comings_and_goings(
+    running: &Running,
+    draft: &Draft,
+    drain_timeout: Option<Duration>,
+    now: SystemTime,
+) -> Vec<String> {
+    let only_pool = running.pools.len() == 1 && draft.pools.len() == 1;
+    let label = |pool: &str, backend: &str| label(only_pool, pool, backend);
+    let mut lines = Vec::new();
+    for (pool, backend) in added(running, draft) {
         let (label, address) = (label(pool, &backend.name), backend.address.to_string());
         // Without a name of its own, it is called by its address.
         let address = if *backend.name == address {
@@ -52,11 +69,18 @@ pub(super) fn changes(running: &Running, next: &Next, now: SystemTime) -> Vec<St
         };
         lines.push(format!("+ {label}{address}"));
     }
-    for (pool, backend) in removed(running, &next.draft) {
-        let fate = fate(backend.active.get(), next, now);
+    for (pool, backend) in removed(running, draft) {
+        let fate = fate(backend.active.get(), drain_timeout, now);
         lines.push(format!("- {}: {fate}", label(pool, &backend.name)));
     }
     lines
+}
+
+fn label(only_pool: bool, pool: &str, backend: &str) -> String {
+    match only_pool {
+        true => format!("backend {backend}"),
+        false => format!("backend {pool}/{backend}"),
+    }
 }
 
 fn sessions_of(running: &Running, listener: &str) -> String {
@@ -72,13 +96,13 @@ fn sessions_of(running: &Running, listener: &str) -> String {
 }
 
 /// What becomes of the sessions of a backend that is removed.
-fn fate(sessions: u32, next: &Next, now: SystemTime) -> String {
+fn fate(sessions: u32, drain_timeout: Option<Duration>, now: SystemTime) -> String {
     let sessions = match sessions {
         0 => return "no sessions".to_owned(),
         1 => "1 session".to_owned(),
         n => format!("{n} sessions"),
     };
-    match next.config.shutdown.drain_timeout {
+    match drain_timeout {
         Some(timeout) => {
             let until = humantime::format_rfc3339_seconds(now + timeout);
             format!("{sessions} will drain until {until}")

@@ -6,10 +6,11 @@
 //! sessions, health and counts of what stays go on as they are.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{after, never, select, tick};
+use crossbeam_channel::{Receiver, after, never, select, tick};
 
 use super::admin::{AdminChange, NextAdmin};
 use super::build::{self, Draft};
@@ -19,7 +20,7 @@ use super::{Server, StartError, Surroundings, plan};
 use crate::admin::Admin;
 use crate::admission::Admission;
 use crate::config::{Config, ConfigError};
-use crate::control::{Answer, LastReload, OpenListener, Refusal, Running};
+use crate::control::{Addresses, Answer, LastReload, OpenListener, Refusal, Running};
 use crate::events::Event;
 use crate::health::{self, Order, Target};
 use crate::log::Log;
@@ -30,32 +31,38 @@ use crate::systemd::Heritage;
 /// A little more than the longest probe takes, for threads that are slow to start.
 const FIRST_ROUND_SLACK: Duration = Duration::from_secs(1);
 
+/// What the sessions of each listener have in common, by its name.
+pub(super) type Contexts = HashMap<String, Arc<Context>>;
+
 /// A config with all that could be done for it without changing anything.
 #[derive(Debug)]
 pub(super) struct Next {
     pub(super) config: Arc<Config>,
     pub(super) draft: Draft,
+    addresses: Addresses,
     taken: Vec<Taken>,
     admin: NextAdmin,
 }
 
 impl Next {
-    /// Finds every address and takes those that are not open yet.
+    /// With the `addresses` of its names, takes the ones to listen on that are not open yet.
     pub(super) fn prepare(
         config: Config,
+        addresses: Addresses,
         running: &Running,
         entrances: &Entrances,
         heritage: &mut Heritage,
         admin: Option<&Admin>,
         log: &Log,
     ) -> Result<Next, StartError> {
-        let draft = build::draft(&config, running)?;
+        let draft = build::draft(&config, &addresses, running);
         let taken = entrances.take_missing(&config, &mut heritage.sockets)?;
         // After the listeners: where its address was not asked for, it gives way to them.
         let admin = NextAdmin::prepare(&config, admin, heritage, log)?;
         Ok(Next {
             config: Arc::new(config),
             draft,
+            addresses,
             taken,
             admin,
         })
@@ -107,9 +114,13 @@ impl Server {
         let config = self.source.load().map_err(one_line)?;
         let running = self.control.running.load();
         let failed = |error: StartError| vec![error.to_string()];
+        let addresses = self.find_addresses(&config, around).map_err(failed)?;
         let admin = self.admin.as_ref();
         let nothing = &mut Heritage::default();
-        let next = Next::prepare(config, &running, &self.entrances, nothing, admin, &self.log);
+        let entrances = &self.entrances;
+        let next = Next::prepare(
+            config, addresses, &running, entrances, nothing, admin, &self.log,
+        );
         let next = next.map_err(failed)?;
         let changes = plan::changes(&running, &next, SystemTime::now());
         if dry_run {
@@ -133,18 +144,15 @@ impl Server {
     /// until it has one. The service manager hears of evener meanwhile: a probe may take longer than its
     /// patience.
     pub(super) fn probe_first(&mut self, next: &Next, around: &Surroundings) {
-        let targets = build::new_targets(&next.draft.pools, &self.control.running.load());
-        let Some(longest) = targets.iter().map(Target::timeout).max() else {
+        let Some((done, patience)) = self.begin_first_round(&next.draft) else {
             return;
         };
-        let (done, first_round_done) = crossbeam_channel::bounded(0);
-        self.order(Order::Add(targets, done));
-        let too_late = after(longest + FIRST_ROUND_SLACK);
+        let too_late = after(patience);
         let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
         let mut was_alive = true;
         loop {
             select! {
-                recv(first_round_done) -> _ => return,
+                recv(done) -> _ => return,
                 recv(around.signals) -> _ => {
                     self.signalled = true;
                     return;
@@ -159,6 +167,19 @@ impl Server {
         }
     }
 
+    /// Has every backend that is new probed once. Says by what channel's end it is done, and how long
+    /// that may take.
+    pub(super) fn begin_first_round(
+        &self,
+        draft: &Draft,
+    ) -> Option<(Receiver<Infallible>, Duration)> {
+        let targets = build::new_targets(&draft.pools, &self.control.running.load());
+        let longest = targets.iter().map(Target::timeout).max()?;
+        let (done, first_round_done) = crossbeam_channel::bounded(0);
+        self.order(Order::Add(targets, done));
+        Some((first_round_done, longest + FIRST_ROUND_SLACK))
+    }
+
     pub(super) fn order(&self, order: Order) {
         // It fails only if the health thread is gone, which lives as long as this server.
         let _ = self.orders.send(order);
@@ -169,6 +190,7 @@ impl Server {
         let Next {
             config,
             draft,
+            addresses,
             taken,
             admin,
         } = next;
@@ -186,13 +208,6 @@ impl Server {
         }
 
         // From here on nothing fails.
-        for wanted in &draft.wishes {
-            wanted.put_in_force();
-        }
-        for pool in &draft.pools {
-            pool.take_over();
-            health::publish(pool, &self.log);
-        }
         self.settle_admin(admin);
         self.log.configure(&config.log);
         self.timeouts.store(config.timeouts.clone());
@@ -202,6 +217,28 @@ impl Server {
             if let Some(context) = context(&listener.name) {
                 context.listener.set_limit(listener.max_connections);
             }
+        }
+        self.watch_names(&config, &addresses);
+        self.put_in_force(config, draft, addresses, &contexts);
+        Ok(())
+    }
+
+    /// Has the backends of the draft serve those who come from now on. Nothing of it fails.
+    pub(super) fn put_in_force(
+        &mut self,
+        config: Arc<Config>,
+        draft: Draft,
+        addresses: Addresses,
+        contexts: &Contexts,
+    ) {
+        let running = self.control.running.load();
+        let context = |name: &str| contexts.get(name).cloned();
+        for wanted in &draft.wishes {
+            wanted.put_in_force();
+        }
+        for pool in &draft.pools {
+            pool.take_over();
+            health::publish(pool, &self.log);
         }
         self.entrances.settle(&config, context);
         self.order(Order::Replace(build::all(&draft.pools)));
@@ -213,32 +250,32 @@ impl Server {
                 addresses: self.entrances.addresses(&listener.name),
             })
         });
+        // Other addresses of a name make no other config.
+        let is_new = !Arc::ptr_eq(&config, &running.config);
         let now_running = Running {
-            generation: running.generation + 1,
+            generation: running.generation + u64::from(is_new),
             file: running.file.clone(),
-            loaded_at: SystemTime::now(),
+            loaded_at: match is_new {
+                true => SystemTime::now(),
+                false => running.loaded_at,
+            },
             last_reload: running.last_reload.clone(),
             listeners: listeners.collect(),
             leaving: leaving(&running, &draft, &config),
             pools: draft.pools,
             config,
+            addresses: Arc::new(addresses),
         };
         for address in new_addresses(&running, &now_running) {
             self.log.send(Event::Listening { address });
         }
         self.control.running.store(now_running);
         self.open_and_refuse();
-        Ok(())
     }
 
     /// What the sessions of each listener will have in common. A listener that is there already keeps
     /// its counts and whoever is inside.
-    fn contexts(
-        &self,
-        config: &Config,
-        draft: &Draft,
-        running: &Running,
-    ) -> HashMap<String, Arc<Context>> {
+    pub(super) fn contexts(&self, config: &Config, draft: &Draft, running: &Running) -> Contexts {
         let listener = |listener: &crate::config::Listener| {
             let old = running
                 .listeners

@@ -2,17 +2,20 @@
 //! inherits and passes on, and what the service manager is told and when.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 
 use super::entrances::DoorChange;
 use super::{Server, Shutdown};
-use crate::config;
+use crate::config::ListenOn;
 use crate::control::{Change, Request};
 use crate::events::Event;
 use crate::log::Log;
+use crate::names::Lookup;
+use crate::net::listener::Bound;
+use crate::policy::address::Address;
 use crate::systemd::{Inherited, Manager};
 use crate::threads;
 use crate::upgrade::{self, Predecessor, Program};
@@ -31,6 +34,8 @@ pub struct Surroundings {
     pub upgrades: Receiver<()>,
     /// Who started evener, if it wants to hear of it.
     pub manager: Manager,
+    /// How the addresses of host names are found.
+    pub lookup: Lookup,
     /// How to start another evener; an error when that can't be known.
     pub program: io::Result<Program>,
 }
@@ -71,6 +76,10 @@ impl Server {
                         self.grant(Request::unanswered(change), around);
                     }
                     Err(_) => reloads = never(),
+                },
+                recv(self.names.news()) -> news => if let Ok(news) = news {
+                    let news = std::iter::once(news).chain(self.names.news().try_iter());
+                    self.hear(news.collect(), around);
                 },
                 recv(wake) -> _ => {}
                 recv(self.mode_changes) -> _ => {}
@@ -221,13 +230,28 @@ impl Server {
     }
 }
 
-/// The inherited socket for this address. For `:PORT` it may be one of IPv4 only, as it is on a
-/// machine without IPv6.
-pub(super) fn take(bind: &config::Bind, inherited: &mut Inherited) -> Option<TcpListener> {
-    inherited.take(bind.address).or_else(|| {
-        let of_ipv4 = (Ipv4Addr::UNSPECIFIED, bind.address.port()).into();
-        bind.dual_stack.then(|| inherited.take(of_ipv4))?
-    })
+/// The address, taken: the inherited socket that has it, or a new one. For `:PORT` the inherited one may be
+/// of IPv4 only, as it is on a machine without IPv6.
+pub(super) fn take(on: &ListenOn, mode: u32, inherited: &mut Inherited) -> io::Result<Bound> {
+    match on {
+        ListenOn::Tcp(bind) => {
+            let of_ipv4 = Address::Ip((Ipv4Addr::UNSPECIFIED, bind.address.port()).into());
+            let socket = inherited
+                .take(&bind.address.into())
+                .or_else(|| bind.dual_stack.then(|| inherited.take(&of_ipv4))?);
+            match socket {
+                Some(socket) => Bound::inherited(socket),
+                None => Bound::new(bind.address, bind.dual_stack),
+            }
+        }
+        ListenOn::Unix(path) => {
+            let address = Address::Unix(path.as_path().into());
+            match inherited.take(&address) {
+                Some(socket) => Ok(Bound::inherited_unix(socket, path)),
+                None => Bound::unix(path, mode),
+            }
+        }
+    }
 }
 
 /// Says which sockets were passed to evener in vain, and closes them.

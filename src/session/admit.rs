@@ -8,7 +8,6 @@
 //! Who is not trusted is not asked: from any other address the bytes are the client's own, a PROXY
 //! header among them is passed on like everything else, and nobody can claim an address that way.
 
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,6 +19,8 @@ use crate::events::{EndReason, Event, Refused};
 use crate::net::abort;
 use crate::net::end::Peer;
 use crate::net::proxy_protocol::{self, HeaderError};
+use crate::net::stream::Stream;
+use crate::policy::address::Address;
 use crate::policy::proxy_protocol::Endpoints;
 use crate::registry::{Live, Origin};
 use crate::threads;
@@ -28,11 +29,16 @@ use crate::threads;
 /// `at` when it came.
 pub fn let_in(
     context: &Context,
-    client: &TcpStream,
-    address: SocketAddr,
+    client: &Stream,
+    address: &Address,
     at: Instant,
 ) -> Option<Admitted> {
     let now = at.saturating_duration_since(context.epoch);
+    // A client of a unix socket has no address that rules and limits could go by; the mode of the file is
+    // what says who may connect.
+    let Some(address) = address.ip() else {
+        return Some(Admitted::uncounted());
+    };
     let reason = match context.admission.admit(address.ip(), now) {
         Ok(admitted) => return Some(admitted),
         Err(reason) => reason,
@@ -52,13 +58,13 @@ pub fn let_in(
 }
 
 /// Is a PROXY header due from this address? Then it is a proxy's, and says nothing of the client.
-pub fn is_proxy(context: &Context, address: SocketAddr) -> bool {
+pub fn is_proxy(context: &Context, address: &Address) -> bool {
     header_due(context, address).is_some()
 }
 
-fn header_due(context: &Context, address: SocketAddr) -> Option<&AcceptProxy> {
+fn header_due<'c>(context: &'c Context, address: &Address) -> Option<&'c AcceptProxy> {
     let accept = context.accept_proxy.as_ref()?;
-    accept.trusts(address.ip()).then_some(accept)
+    accept.trusts(address).then_some(accept)
 }
 
 /// Learns from a PROXY header who the client is, and lets it in or not; nothing of that where the other
@@ -68,13 +74,13 @@ pub(super) fn learn_client(
     live: &Live,
     report: &mut Report<'_>,
 ) -> Result<(Endpoints, Option<Admitted>), EndReason> {
-    let Some(accept) = header_due(context, live.origin.address) else {
+    let Some(accept) = header_due(context, &live.origin.address) else {
         return Ok((Endpoints::Local, None));
     };
     let endpoints = receive(accept, live, report)?;
     let client = &live.client.stream;
     // Now, and not when the connection came: a bucket that is asked for a time long gone would owe less.
-    match let_in(context, client, live.client_address(), Instant::now()) {
+    match let_in(context, client, &live.client_address(), Instant::now()) {
         Some(admitted) => Ok((endpoints, Some(admitted))),
         None => Err(EndReason::Refused),
     }
@@ -112,13 +118,13 @@ pub(super) fn announce(context: &Context, live: &Live, backend: &Peer, endpoints
     let endpoints = match endpoints {
         Endpoints::Tcp { .. } => endpoints,
         // The client is the other end itself, and has connected to ours.
-        Endpoints::Local | Endpoints::Unknown => live
-            .client
-            .stream
-            .local_addr()
-            .map_or(Endpoints::Unknown, |ours| {
-                Endpoints::tcp(live.origin.address, ours)
-            }),
+        Endpoints::Local | Endpoints::Unknown => {
+            let theirs = live.origin.address.ip();
+            let pair = theirs.and_then(|theirs| Some((theirs, live.client.stream.local_addr()?)));
+            pair.map_or(Endpoints::Unknown, |(theirs, ours)| {
+                Endpoints::tcp(theirs, ours)
+            })
+        }
     };
     let sent = proxy_protocol::send(&backend.stream, &endpoints.encode(version));
     // A backend that is gone is found by the relay, after what it had sent. One that lives must not take

@@ -31,7 +31,6 @@ mod queue;
 mod report;
 mod way;
 
-use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
@@ -49,7 +48,9 @@ use crate::net::connect::{self, ConnectError};
 use crate::net::end::{Ended, Peer};
 use crate::net::relay::Relay;
 use crate::net::splice::Pipes;
+use crate::net::stream::Stream;
 use crate::net::wait;
+use crate::policy::address::Address;
 use crate::pool::{Backend, Counts, Lease, Pool};
 use crate::registry::{Listener, Live, Notes, Origin, Registry};
 use crate::stats::Stats;
@@ -100,9 +101,9 @@ pub struct Context {
 #[derive(Debug)]
 pub struct Arrival {
     /// The client's connection.
-    pub client: TcpStream,
+    pub client: Stream,
     /// The address of the connection's other end: the client's, or that of a proxy before us.
-    pub address: SocketAddr,
+    pub address: Address,
     /// When it was accepted.
     pub at: Instant,
     /// The thread for the way back.
@@ -170,7 +171,7 @@ fn find_backend(
     context: &Context,
     live: &Live,
     report: &mut Report<'_>,
-) -> Result<(Lease, TcpStream), EndReason> {
+) -> Result<(Lease, Stream), EndReason> {
     let client = &live.client.stream;
     let give_up_at = Instant::now() + context.timeouts.connect;
     let mut search = Search::new(context, live);
@@ -182,7 +183,7 @@ fn find_backend(
             &backend.name,
         ));
         let asked_at = Instant::now();
-        let outcome = connect::connect(backend.address, context.timeouts.connect, client.as_fd());
+        let outcome = connect::connect(&backend.address, context.timeouts.connect, client.as_fd());
         // Without a descriptor the backend was never asked, so that is no attempt.
         if !matches!(outcome, Err(ConnectError::Resources(_))) {
             report.attempts += 1;
@@ -213,7 +214,7 @@ fn find_backend(
         }
         let failure = FailedAttempt {
             backend: Arc::clone(&backend.name),
-            address: backend.address,
+            address: backend.address.clone(),
             error: error.to_string(),
         };
         context.log.send(Event::ConnectFailed {
@@ -231,7 +232,7 @@ fn find_backend(
 }
 
 /// What a client gets that is not served.
-fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
+fn turn_away(client: &Stream, when_down: WhenDown, reason: EndReason) {
     match (reason, when_down) {
         (
             EndReason::ClientLeft

@@ -4,6 +4,7 @@
 //! then whether its client is still there: nothing tells a thread that sleeps on a condition variable
 //! about a socket.
 
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -72,7 +73,9 @@ impl<'a> Search<'a> {
 
     /// One look; `None` says that waiting may help.
     fn look(&mut self) -> Option<Found> {
+        // Clients of a unix socket have no address: for a policy that goes by it, all of them are one.
         let client = self.live.client_address().ip();
+        let client = client.map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.ip());
         loop {
             let pool = self.newer.as_ref().unwrap_or(&self.context.pool);
             if let Some(lease) = pool.lease(&self.tried, client) {

@@ -67,7 +67,7 @@ impl<'a> Report<'a> {
             pool: Arc::clone(&self.context.pool.name),
             client: self.live.client_address(),
             backend: Arc::clone(&backend.name),
-            address: backend.address,
+            address: backend.address.clone(),
         });
     }
 }
@@ -98,7 +98,7 @@ impl Drop for Report<'_> {
             client: self.live.client_address(),
             via: self.live.via(),
             backend: (self.backend.as_ref())
-                .map(|backend| (Arc::clone(&backend.name), backend.address)),
+                .map(|backend| (Arc::clone(&backend.name), backend.address.clone())),
             bytes_in: self.live.bytes_in.get(),
             bytes_out: self.live.bytes_out.get(),
             connect: self.connect,

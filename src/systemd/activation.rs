@@ -2,12 +2,17 @@
 //! addresses. The service manager keeps them as well, so a restart refuses no client.
 
 use std::env;
+use std::ffi::OsStr;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process;
 
-use rustix::net::{SocketType, getsockname, sockopt};
+use rustix::net::{SocketAddrAny, SocketAddrUnix, SocketType, getsockname, sockopt};
+
+use crate::policy::address::Address;
 
 /// The first inherited descriptor (SD_LISTEN_FDS_START).
 const FIRST: RawFd = 3;
@@ -35,8 +40,8 @@ pub struct Heritage {
 #[derive(Debug)]
 struct Socket {
     name: String,
-    address: SocketAddr,
-    listener: TcpListener,
+    address: Address,
+    listener: OwnedFd,
 }
 
 impl Inherited {
@@ -67,8 +72,8 @@ impl Inherited {
     }
 
     /// The socket that listens on this address, if there is one.
-    pub fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
-        let at = self.sockets.iter().position(|s| s.address == address)?;
+    pub fn take(&mut self, address: &Address) -> Option<OwnedFd> {
+        let at = self.sockets.iter().position(|s| s.address == *address)?;
         Some(self.sockets.swap_remove(at).listener)
     }
 
@@ -82,7 +87,7 @@ impl Inherited {
 }
 
 impl Socket {
-    /// Checks that it is what a listener needs: a stream socket of the internet that listens.
+    /// Checks that it is what a listener needs: a stream socket that listens, of the internet or at a path.
     fn new(name: &str, socket: OwnedFd) -> io::Result<Socket> {
         let wrong = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
         if sockopt::socket_type(&socket)? != SocketType::STREAM {
@@ -91,14 +96,23 @@ impl Socket {
         if !sockopt::socket_acceptconn(&socket)? {
             return Err(wrong("it does not listen"));
         }
-        let address = SocketAddr::try_from(getsockname(&socket)?)
-            .map_err(|_| wrong("not a socket of the internet"))?;
+        let address = address_of(getsockname(&socket)?)
+            .ok_or_else(|| wrong("neither a socket of the internet nor one at a path"))?;
         Ok(Socket {
             name: name.to_owned(),
             address,
-            listener: TcpListener::from(socket),
+            listener: socket,
         })
     }
+}
+
+fn address_of(address: SocketAddrAny) -> Option<Address> {
+    if let Ok(address) = SocketAddr::try_from(address.clone()) {
+        return Some(Address::Ip(address));
+    }
+    let address = SocketAddrUnix::try_from(address).ok()?;
+    let path = OsStr::from_bytes(address.path_bytes()?);
+    Some(Address::Unix(Path::new(path).into()))
 }
 
 /// The names of the sockets that were left open for process `own`, in the order of their numbers.
@@ -123,8 +137,8 @@ fn names(count: Option<&str>, of: Option<&str>, names: Option<&str>, own: u32) -
 )]
 mod tests {
     use super::*;
-    use std::net::TcpStream;
-    use std::os::unix::net::UnixListener;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::{UnixDatagram, UnixListener};
 
     #[test]
     fn sockets_are_those_of_this_process() {
@@ -157,10 +171,15 @@ mod tests {
             sockets: vec![socket(listener).unwrap()],
             refused: vec!["x: broken".into()],
         };
-        assert!(inherited.take("127.0.0.1:1".parse().unwrap()).is_none());
-        let taken = inherited.take(address).unwrap();
+        assert!(
+            inherited
+                .take(&Address::Ip(([127, 0, 0, 1], 1).into()))
+                .is_none()
+        );
+        let taken = inherited.take(&address.into()).unwrap();
+        let taken = TcpListener::from(taken);
         assert_eq!(taken.local_addr().unwrap(), address);
-        assert!(inherited.take(address).is_none(), "it is taken");
+        assert!(inherited.take(&address.into()).is_none(), "it is taken");
         inherited.sockets.push(socket(taken).unwrap());
         assert_eq!(
             inherited.unused(),
@@ -172,18 +191,30 @@ mod tests {
     }
 
     #[test]
+    fn a_unix_socket_is_found_by_its_path() {
+        let path = env::temp_dir().join(format!("evener-activation-{}", process::id()));
+        let local = UnixListener::bind(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut inherited = Inherited {
+            sockets: vec![socket(local).unwrap()],
+            refused: Vec::new(),
+        };
+        let other = Address::Unix(Path::new("/run/other").into());
+        assert!(inherited.take(&other).is_none());
+        assert!(inherited.take(&Address::Unix(path.into())).is_some());
+    }
+
+    #[test]
     fn anything_else_is_refused_with_a_reason() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let datagram = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let path = env::temp_dir().join(format!("evener-activation-{}", process::id()));
-        let local = UnixListener::bind(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
+        let (local, _) = UnixDatagram::pair().unwrap();
         let file = std::fs::File::open("/dev/null").unwrap();
         for (socket, why) in [
             (socket(client), "it does not listen"),
             (socket(datagram), "not a stream socket"),
-            (socket(local), "not a socket of the internet"),
+            (socket(local), "not a stream socket"),
             (socket(file), "socket operation on non-socket"),
         ] {
             let error = socket.unwrap_err().to_string();

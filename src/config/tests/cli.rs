@@ -33,7 +33,7 @@ fn nothing_at_all_is_the_walk_through() {
     for line in ["", "demo", "--admin off"] {
         let config = config(line);
         assert_eq!(config.listeners[0].name, ":8080");
-        assert!(config.listeners[0].bind[0].dual_stack);
+        assert!(config.listeners[0].bind[0].tcp().unwrap().dual_stack);
         let expected = [
             ("127.0.0.1:8000", 1),
             ("127.0.0.1:8001", 1),

@@ -145,7 +145,7 @@ fn every_key_is_read() {
     assert_eq!(config.listeners[0].max_connections, Some(4000));
     let both = &config.listeners[1];
     assert_eq!((both.bind.len(), both.max_connections), (2, None));
-    assert!(both.bind[0].dual_stack && !both.bind[1].dual_stack);
+    assert!(both.bind[0].tcp().unwrap().dual_stack && !both.bind[1].tcp().unwrap().dual_stack);
     let admin = config.admin.as_ref().unwrap();
     assert_eq!(admin.bind.to_string(), "unix:/run/evener/admin.sock");
     assert_eq!(

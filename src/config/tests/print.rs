@@ -43,8 +43,12 @@ fn accept_proxy() -> impl Strategy<Value = Option<AcceptProxy>> {
     let network = network.prop_map(|(ip, prefix): (std::net::IpAddr, u8)| {
         ipnet::IpNet::new(ip, prefix).unwrap().trunc()
     });
-    let accept = (vec(network, 1..4), time(1));
-    option::of(accept.prop_map(|(from, timeout)| AcceptProxy { from, timeout }))
+    let accept = (vec(network, 1..4), any::<bool>(), time(1));
+    option::of(accept.prop_map(|(from, from_unix, timeout)| AcceptProxy {
+        from,
+        from_unix,
+        timeout,
+    }))
 }
 
 fn admission() -> impl Strategy<Value = Admission> {
@@ -72,7 +76,13 @@ fn admission() -> impl Strategy<Value = Admission> {
 }
 
 fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
-    let hosts = prop::sample::select(vec![":", "0.0.0.0:", "[::1]:", "127.0.0.1:"]);
+    let hosts = prop::sample::select(vec![
+        ":",
+        "0.0.0.0:",
+        "[::1]:",
+        "127.0.0.1:",
+        "unix:/run/e v/",
+    ]);
     let rows = vec(
         (
             vec(hosts, 1..3),
@@ -80,6 +90,7 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
             connections(),
             accept_proxy(),
             admission(),
+            0..=0o777_u32,
         ),
         4,
     );
@@ -87,16 +98,18 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
         let mut port = 20_000;
         let mut bind = |host: &str| {
             port += 1;
-            address::bind(&format!("{host}{port}")).unwrap()
+            unix::listen_on(&format!("{host}{port}")).unwrap()
         };
         let mut listeners = Vec::new();
-        for (name, (hosts, pool, max_connections, accept_proxy_protocol, admission)) in
+        for (name, (hosts, pool, max_connections, accept_proxy_protocol, admission, mode)) in
             names.into_iter().zip(rows)
         {
-            let bind = hosts.into_iter().map(&mut bind).collect();
+            let bind: Vec<ListenOn> = hosts.into_iter().map(&mut bind).collect();
+            let has_path = bind.iter().any(|on| on.tcp().is_none());
             listeners.push(Listener {
                 name,
                 bind,
+                mode: if has_path { mode } else { SOCKET_MODE },
                 pool,
                 max_connections,
                 accept_proxy_protocol,
@@ -125,7 +138,9 @@ fn backends() -> impl Strategy<Value = Vec<Backend>> {
             let port = 1000 + index as u16;
             let host = format!("{}.example", "h".repeat(60));
             let ip = BackendAddress::Ip(([10, 0, 0, 1], port).into());
-            let address = if is_ip {
+            let address = if is_ip && index % 2 == 1 {
+                BackendAddress::Unix(format!("/run/app {index}.sock").into())
+            } else if is_ip {
                 ip
             } else {
                 BackendAddress::Name { host, port }
@@ -137,6 +152,7 @@ fn backends() -> impl Strategy<Value = Vec<Backend>> {
                 weight,
                 state,
                 backup: index % 2 == 1,
+                resolve_interval: (!is_ip && index % 3 > 0).then_some(Duration::from_millis(1234)),
                 ..unnamed
             });
         }
@@ -407,8 +423,8 @@ pools:
       max_ejection_time: 5m
       max_ejection_percent: 50
     backends:
-      - { address: \"127.0.0.1:8000\", weight: 1, state: ready, backup: false, max_connections: off, max_queue: off }
-      - { name: b, address: \"db:5432\", weight: 3, state: ready, backup: false, max_connections: off, max_queue: off }
+      - { address: \"127.0.0.1:8000\", weight: 1, state: ready, backup: false, max_connections: off, max_queue: off, resolve_interval: off }
+      - { name: b, address: \"db:5432\", weight: 3, state: ready, backup: false, max_connections: off, max_queue: off, resolve_interval: 30s }
 timeouts:
   connect: 5s
   idle: 1h 30m

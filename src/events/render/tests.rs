@@ -1,6 +1,7 @@
 //! Sentences whose words somebody relies on.
 
 use super::*;
+use std::time::{Duration, SystemTime};
 
 #[test]
 fn a_shortage_names_what_is_short_and_what_raises_it() {

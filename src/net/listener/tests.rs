@@ -27,7 +27,10 @@ fn a_dual_stack_listener_shows_ipv4_clients_as_ipv4() {
     let listener = listen((Ipv6Addr::UNSPECIFIED, 0).into(), true);
     let port = listener.local_addr().unwrap().port();
     let _client = plain((Ipv4Addr::LOCALHOST, port).into()).unwrap();
-    assert_eq!(accept(&listener).unwrap().1.ip(), Ipv4Addr::LOCALHOST);
+    assert_eq!(
+        accept(&listener).unwrap().1.ip().unwrap().ip(),
+        Ipv4Addr::LOCALHOST
+    );
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn shutting_down_frees_an_address_that_nobody_shares_at_once() {
 fn shutting_down_leaves_the_socket_to_who_shares_it() {
     let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
     let address = listener.local_addr().unwrap();
-    let shared = TcpListener::from(listener.for_another_program().unwrap());
+    let shared = listener.for_another_program().unwrap();
     let _client = plain(address).unwrap();
     listener.shut_down();
     // Somebody waits, but not for us.
@@ -104,7 +107,7 @@ fn an_inherited_socket_gets_the_options_of_our_own() {
     let socket = socket.unwrap();
     net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     net::listen(&socket, 1).unwrap();
-    let listener = Listening::new(Bound::inherited(socket.into()).unwrap()).unwrap();
+    let listener = Listening::new(Bound::inherited(socket).unwrap()).unwrap();
     let _client = plain(listener.local_addr().unwrap()).unwrap();
     let (accepted, _) = accept(&listener).unwrap();
     assert!(sockopt::tcp_nodelay(&accepted).unwrap());
@@ -155,7 +158,7 @@ fn a_refusing_listener_keeps_its_address_and_opens_again() {
         assert!(listener.reopen().unwrap() && !listener.reopen().unwrap());
         let client = plain(address).unwrap();
         let (_, from) = blocked.join().unwrap().unwrap();
-        assert_eq!(from, client.local_addr().unwrap());
+        assert_eq!(from.ip(), client.local_addr().ok());
     });
 }
 
