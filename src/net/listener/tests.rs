@@ -88,7 +88,7 @@ fn a_socket_that_another_process_lets_refuse_clients_is_opened_again() {
     let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
     let address = listener.local_addr().unwrap();
     let shared = TcpListener::from(listener.for_another_program().unwrap());
-    let other = Listening::new(Bound::inherited(shared).unwrap()).unwrap();
+    let other = Listening::new(Bound::inherited(shared.into()).unwrap()).unwrap();
     assert!(other.refuse());
     std::thread::scope(|scope| {
         let accepting = std::thread::Builder::new()
