@@ -7,6 +7,7 @@
 //! - [`access`] says which clients are let in, by their address.
 //! - [`balance`] picks the backend of a session; one file per algorithm.
 //! - [`bulk`] says when to splice and when to copy.
+//! - [`client_hello`] finds the name of the server that a TLS client asks for.
 //! - [`eligible`] says who of a pool serves: primaries, backups, or everybody in panic.
 //! - [`health`] turns probe results into up and down, and says who may take a session.
 //! - [`idle`] says when a session has been silent for too long.
@@ -14,12 +15,14 @@
 //! - [`proxy_protocol`] reads and writes the header that names the client behind a proxy.
 //! - [`progress`] says when to tell how a long session is getting on.
 //! - [`rate`] says how often something may happen: a token bucket.
+//! - [`routes`] says which route of a listener such a client takes.
 //! - [`schedule`] says when the next probe is due.
 //! - [`splitmix`] makes random bits out of a counter.
 
 pub mod access;
 pub mod balance;
 pub mod bulk;
+pub mod client_hello;
 pub mod eligible;
 pub mod health;
 pub mod idle;
@@ -27,6 +30,7 @@ pub mod intent;
 pub mod progress;
 pub mod proxy_protocol;
 pub mod rate;
+pub mod routes;
 pub mod schedule;
 pub mod splitmix;
 
