@@ -9,6 +9,7 @@ use std::fmt::Write;
 use super::process::{self, Usage};
 use crate::control::Control;
 use crate::policy::health::{AdminState, Health};
+use crate::policy::routes::Asked;
 use crate::pool::{Backend, Pool};
 use crate::sync::Distribution;
 
@@ -51,6 +52,25 @@ fn listeners(page: &mut Page, control: &Control) {
         for (reason, count) in listener.rejections.by_reason() {
             let labels = format!("{labels},reason=\"{}\"", reason.word());
             page.sample("", &labels, count);
+        }
+    }
+    page.head(
+        "evener_listener_routes_total",
+        "counter",
+        "Sessions of a listener with routes, by the pool that was chosen (none: reset) and what the client had asked for.",
+    );
+    for open in &running.listeners {
+        for (pool, counts) in &open.routed {
+            let pool = pool.as_deref().unwrap_or_default();
+            for asked in Asked::ALL {
+                let labels = format!(
+                    "listener=\"{}\",pool=\"{}\",sni=\"{}\"",
+                    escaped(&open.listener.name),
+                    escaped(pool),
+                    asked.word()
+                );
+                page.sample("", &labels, counts.of(asked).get());
+            }
         }
     }
     page.head(

@@ -3,7 +3,7 @@
 
 use super::{
     Admin, AdminBind, Admission, Backend, BackendAddress, Bind, HealthCheck, Listener, Log,
-    LogFormat, LogLevel, Pool, Probe, Shutdown, Timeouts, WhenDown,
+    LogFormat, LogLevel, Pool, Probe, Routes, Shutdown, Timeouts, WhenDown,
 };
 use crate::policy::balance::{Policy, round_robin};
 use crate::policy::health::AdminState;
@@ -56,6 +56,10 @@ pub const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// From the accept to the end of a PROXY header (the specification, section 2: "at least 3 seconds to
 /// cover a TCP retransmit").
 pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// From the accept, or the PROXY header, to the name in a TLS hello: long enough for a segment to be sent
+/// again twice (Caddy `matching_timeout`).
+pub const ROUTES_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// From the stop signal to the closing of the listeners. None: only who has a balancer in front
 /// that must notice first needs one.
@@ -153,6 +157,15 @@ impl Default for HealthCheck {
     }
 }
 
+impl Default for Routes {
+    fn default() -> Routes {
+        Routes {
+            list: Vec::new(),
+            timeout: ROUTES_TIMEOUT,
+        }
+    }
+}
+
 impl Default for WhenDown {
     /// A client sees at once that there is no server, instead of an answer of no bytes.
     fn default() -> WhenDown {
@@ -166,7 +179,8 @@ impl Listener {
         Listener {
             name: bind.text.clone(),
             bind: vec![bind],
-            pool: pool.to_string(),
+            pool: Some(pool.to_string()),
+            routes: Routes::default(),
             max_connections: None,
             accept_proxy_protocol: None,
             admission: Admission::default(),
@@ -225,6 +239,7 @@ mod tests {
             IDLE_TIMEOUT,
             HALF_CLOSE_TIMEOUT,
             PROXY_HEADER_TIMEOUT,
+            ROUTES_TIMEOUT,
             DRAIN_TIMEOUT,
         ] {
             assert!(TIMEOUT_MIN <= timeout && timeout <= DURATION_MAX);

@@ -10,7 +10,7 @@ use super::reader::{Map, Reading, text};
 use super::settings::{read_limits, read_log, read_performance, read_shutdown, read_timeouts};
 use super::value::{name, number, or_off};
 use super::yaml::{Node, Value, parse};
-use super::{Admission, Bind, Config, Listener, Pool};
+use super::{Admission, Bind, Config, Listener, Pool, Routes};
 use super::{address, defaults};
 use std::fs::File;
 use std::io::{self, Read};
@@ -144,13 +144,18 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
     }
     let bind = bind_node.map_or(Vec::new(), |node| read_binds(node, index, reading));
     let pool_node = map.take("pool");
+    let has_routes = map.has("routes");
+    let routes = Routes::read(&mut map, index, reading);
     let pool = match (pool_node.map(|node| text(node, "pool")), pools) {
-        (Some(Ok(name)), _) => name.to_string(),
+        (Some(Ok(name)), _) => Some(name.to_string()),
         (Some(Err(problem)), _) => {
             reading.problems.push(problem);
-            String::new()
+            None
         }
-        (None, [only]) => only.name.clone(),
+        (None, _) if routes.is_on() => None,
+        (None, [only]) => Some(only.name.clone()),
+        // What is wrong with the routes has been told, and may be all.
+        (None, _) if has_routes && !reading.problems.is_empty() => None,
         (None, _) => {
             let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
             let help = format!(
@@ -158,7 +163,7 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
                 names.join(", ")
             );
             map.missing(reading, "pool", &help);
-            String::new()
+            None
         }
     };
     let limit = |text: &str| or_off(text, |text| number(text, &defaults::CONNECTIONS_RANGE));
@@ -178,6 +183,7 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
         name: own_name.or(first).unwrap_or_default(),
         bind,
         pool,
+        routes,
         max_connections,
         accept_proxy_protocol,
         admission,

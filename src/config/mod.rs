@@ -23,6 +23,7 @@ mod pools;
 mod print;
 mod proxy_protocol;
 mod reader;
+mod routes;
 mod settings;
 mod value;
 mod words;
@@ -36,6 +37,7 @@ pub use admission::Admission;
 pub use ask::{Ask, What};
 pub use error::{ConfigError, Place, is_hidden, visible};
 pub use proxy_protocol::AcceptProxy;
+pub use routes::{Route, Routes};
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -71,8 +73,10 @@ pub struct Listener {
     pub name: String,
     /// Where to listen; at least one.
     pub bind: Vec<Bind>,
-    /// Name of the pool that serves it.
-    pub pool: String,
+    /// Name of the pool that serves it, or whoever takes none of its routes; `None` is a reset for those.
+    pub pool: Option<String>,
+    /// Pools for TLS clients that ask for a server by name.
+    pub routes: Routes,
     /// Sessions of this listener at once; `None` is no limit of its own.
     pub max_connections: Option<u32>,
     /// Whose PROXY header is believed; `None` is `off`, and nobody's is.

@@ -92,7 +92,10 @@ fn write_listener(out: &mut String, listener: &Listener) -> fmt::Result {
             writeln!(out, "    bind: [{}]", binds.join(", "))?;
         }
     }
-    writeln!(out, "    pool: {}", text(&listener.pool))?;
+    if let Some(pool) = &listener.pool {
+        writeln!(out, "    pool: {}", text(pool))?;
+    }
+    listener.routes.write(out)?;
     writeln!(
         out,
         "    max_connections: {}",
@@ -164,7 +167,7 @@ fn write_backend(out: &mut String, backend: &Backend) -> fmt::Result {
     )
 }
 
-fn time(duration: Duration) -> String {
+pub(super) fn time(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
@@ -177,7 +180,7 @@ fn number_or(number: Option<u32>, none: &str) -> String {
 }
 
 /// A scalar: as it is when it is a plain word, in double quotes otherwise.
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     let is_word = text.starts_with(|char: char| char.is_ascii_alphabetic())
         && text
             .bytes()

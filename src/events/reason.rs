@@ -26,6 +26,12 @@ pub enum EndReason {
     ProxyHeaderTimeout,
     /// The connection ended before its PROXY header was complete.
     ClientLeftBeforeHeader,
+    /// What the client asked for has no route, and the listener no pool for the rest.
+    NoRoute,
+    /// The client's TLS hello was not complete in time.
+    HelloTimeout,
+    /// The client left before it was known what it asks for.
+    ClientLeftBeforeHello,
     /// The client left while evener was connecting for it.
     ClientLeft,
     /// Every attempt to connect was refused, the last one too.
@@ -52,7 +58,7 @@ pub enum EndReason {
 
 impl EndReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [EndReason; 21] = [
+    pub const ALL: [EndReason; 24] = [
         EndReason::Normal,
         EndReason::ClientReset,
         EndReason::ServerReset,
@@ -63,6 +69,9 @@ impl EndReason {
         EndReason::BadProxyHeader,
         EndReason::ProxyHeaderTimeout,
         EndReason::ClientLeftBeforeHeader,
+        EndReason::NoRoute,
+        EndReason::HelloTimeout,
+        EndReason::ClientLeftBeforeHello,
         EndReason::ClientLeft,
         EndReason::ConnectRefused,
         EndReason::ConnectTimeout,
@@ -78,7 +87,7 @@ impl EndReason {
 
     /// The word in the log, and HAProxy's two letters for the same (its manual, "Session state at
     /// disconnection": who ended it, in upper case for an abort and in lower case for a timeout, and
-    /// when: R waiting for the request, here the PROXY header, C connecting, D exchanging data).
+    /// when: R waiting for the request, here the PROXY header or the TLS hello, C connecting, D exchanging data).
     pub fn word_and_code(self) -> (&'static str, &'static str) {
         match self {
             EndReason::Normal => ("normal", "--"),
@@ -91,6 +100,9 @@ impl EndReason {
             EndReason::BadProxyHeader => ("bad_proxy_header", "PR"),
             EndReason::ProxyHeaderTimeout => ("proxy_header_timeout", "cR"),
             EndReason::ClientLeftBeforeHeader => ("client_closed_before_proxy_header", "CR"),
+            EndReason::NoRoute => ("no_route", "PR"),
+            EndReason::HelloTimeout => ("hello_timeout", "cR"),
+            EndReason::ClientLeftBeforeHello => ("client_closed_before_hello", "CR"),
             EndReason::ClientLeft => ("client_closed_while_connecting", "CC"),
             EndReason::ConnectRefused => ("connect_refused", "SC"),
             EndReason::ConnectTimeout => ("connect_timeout", "sC"),

@@ -145,6 +145,44 @@ pub fn shown(sent: &[u8]) -> String {
     shown
 }
 
+/// What a client of a listener with routes asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A name that has a route.
+    Known,
+    /// A name that has none.
+    Unknown,
+    /// Nobody by name, in a TLS hello.
+    NoName,
+    /// It does not speak TLS.
+    NotTls,
+}
+
+impl Asked {
+    /// All of them.
+    pub const ALL: [Asked; 4] = [Asked::Known, Asked::Unknown, Asked::NoName, Asked::NotTls];
+
+    /// The word for it in metrics and answers.
+    pub fn word(self) -> &'static str {
+        match self {
+            Asked::Known => "known",
+            Asked::Unknown => "unknown",
+            Asked::NoName => "none",
+            Asked::NotTls => "no_tls",
+        }
+    }
+
+    /// It in words, for the log.
+    pub fn words(self) -> &'static str {
+        match self {
+            Asked::Known => "its name has a route",
+            Asked::Unknown => "its name has no route",
+            Asked::NoName => "its TLS hello has no name",
+            Asked::NotTls => "it does not begin with a TLS hello",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

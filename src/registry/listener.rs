@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::RouteBook;
 use crate::admission::Rejections;
 use crate::admission::clients::Clients;
 use crate::sync::{Counter, Gate};
@@ -20,6 +21,8 @@ pub struct Listener {
     pub rejections: Rejections,
     /// What is known of the addresses that its clients come from, where these are limited.
     pub clients: Arc<Clients>,
+    /// Where its sessions went, if it has routes.
+    pub routes: RouteBook,
 }
 
 impl Listener {
@@ -31,6 +34,7 @@ impl Listener {
             accepted: Counter::default(),
             rejections: Rejections::default(),
             clients: Arc::default(),
+            routes: RouteBook::default(),
         }
     }
 

@@ -4,11 +4,13 @@
 mod listener;
 mod live;
 mod progress;
+mod routes;
 
 pub use listener::Listener;
 #[cfg(test)]
 pub(crate) use live::testing;
 pub use live::{Live, Origin, Worker};
+pub use routes::{RouteBook, RouteCounts, Routed};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -24,7 +24,7 @@ use crate::events::Event;
 use crate::health::{self, Order, Target};
 use crate::log::Log;
 use crate::registry::Listener;
-use crate::session::Context;
+use crate::session::{Context, Routes};
 use crate::systemd::Heritage;
 
 /// A little more than the longest probe takes, for threads that are slow to start.
@@ -194,7 +194,11 @@ impl Server {
             let context = context(&listener.name)?;
             Some(OpenListener {
                 listener: Arc::clone(&context.listener),
-                pool: Arc::clone(&context.pool.name),
+                pool: context
+                    .routes
+                    .default_pool()
+                    .map(|pool| Arc::clone(&pool.name)),
+                routed: context.routes.counts(),
                 addresses: self.entrances.addresses(&listener.name),
             })
         });
@@ -234,16 +238,13 @@ impl Server {
             )
         };
         let context = |of_config: &crate::config::Listener| {
-            // The config has checked that the pool is there.
-            let pool = draft
-                .pools
-                .iter()
-                .find(|pool| *pool.name == *of_config.pool)?;
             let listener = listener(of_config);
+            // The config has checked that the pools are there.
+            let routes = Routes::new(of_config, &listener, &draft.pools)?;
             let context = Context {
                 admission: Admission::new(&of_config.admission, &listener.clients),
                 listener,
-                pool: Arc::clone(pool),
+                routes,
                 accept_proxy: of_config.accept_proxy_protocol.clone(),
                 timeouts: config.timeouts.clone(),
                 max_connections: config.limits.max_connections,

@@ -1,5 +1,5 @@
-//! One session's life, top to bottom: learn whom it is for, lease a backend, connect, relay both ways,
-//! report.
+//! One session's life, top to bottom: learn whom it is for, choose the pool, lease a backend, connect,
+//! relay both ways, report.
 //!
 //! [`run`] is called on the session thread, which serves the opening exchange (`opening`) and then
 //! copies from the client to the backend. When the session lives on, the way back is copied by the
@@ -22,12 +22,14 @@
 //! Nothing else: no timers (the reaper has a clock for all), no `fcntl`, and the client's options are
 //! inherited from the listening socket. A PROXY header costs two `recvfrom` and a `prctl` where one is
 //! accepted (`ppoll` as well when it is not there yet), a `sendto` where one is sent, and before that a
-//! `getsockname` if none came in.
+//! `getsockname` if none came in. A listener with routes has a `prctl` and a `recvfrom` more to look at the
+//! TLS hello, and for each wait for more of it a `recvfrom`, a `ppoll` and a `setsockopt`.
 
 mod admit;
 mod measure;
 mod opening;
 mod report;
+mod route;
 mod way;
 
 use std::net::{SocketAddr, TcpStream};
@@ -54,6 +56,7 @@ use crate::threads::{self, Name, Running, Seat};
 pub use admit::{is_proxy, let_in};
 use opening::Opening;
 use report::Report;
+pub use route::Routes;
 use way::{Way, client_failed, server_failed};
 
 /// Pause before another attempt when evener lacks a descriptor or memory.
@@ -65,8 +68,8 @@ const RESOURCES_PAUSE: Duration = Duration::from_millis(50);
 pub struct Context {
     /// The listener.
     pub listener: Arc<Listener>,
-    /// The pool that serves it.
-    pub pool: Arc<Pool>,
+    /// The pools that serve it.
+    pub routes: Routes,
     /// From whom a PROXY header is due, and how long it may take.
     pub accept_proxy: Option<AcceptProxy>,
     /// How long each phase may last.
@@ -122,7 +125,7 @@ pub fn run(context: &Context, arrival: Arrival) {
         id: context.ids.take() + 1,
         address,
         listener: Arc::clone(&context.listener),
-        pool: Arc::clone(&context.pool),
+        pool: context.routes.only().cloned(),
         since: at.saturating_duration_since(context.epoch),
     };
     let live = Arc::new(Live::new(origin, client));
@@ -133,21 +136,25 @@ pub fn run(context: &Context, arrival: Arrival) {
 
     let found =
         admit::learn_client(context, &live, &mut report).and_then(|(endpoints, admitted)| {
-            let (lease, backend) = find_backend(context, &live, &mut report)?;
-            Ok((endpoints, admitted, lease, backend))
+            let pool = route::choose(context, &live, &mut report)?;
+            let (lease, backend) = find_backend(context, pool, &live, &mut report)?;
+            Ok((endpoints, admitted, pool, lease, backend))
         });
     let reason = match found {
-        Ok((endpoints, _admitted, lease, backend)) => {
+        Ok((endpoints, _admitted, pool, lease, backend)) => {
             let backend = live.attach(lease.backend(), backend);
             report.connected(&lease);
-            admit::announce(context, &live, backend, endpoints);
+            admit::announce(&pool.config, &live, backend, endpoints);
             let reason = relay_both_ways(&live, backend, return_seat, &lease, &mut report);
             drop(lease);
             reason
         }
         Err(reason) => {
             drop(return_seat);
-            turn_away(&live.client.stream, context.pool.config.when_down, reason);
+            let when_down = live
+                .pool()
+                .map_or(WhenDown::Reset, |pool| pool.config.when_down);
+            turn_away(&live.client.stream, when_down, reason);
             reason
         }
     };
@@ -161,6 +168,7 @@ pub fn run(context: &Context, arrival: Arrival) {
 /// read yet (a PROXY header is not the client's), so nothing can be lost.
 fn find_backend(
     context: &Context,
+    pool: &Pool,
     live: &Live,
     report: &mut Report<'_>,
 ) -> Result<(Lease, TcpStream), EndReason> {
@@ -168,7 +176,7 @@ fn find_backend(
     let give_up_at = Instant::now() + context.timeouts.connect;
     let mut tried = Vec::new();
     loop {
-        let lease = match context.pool.lease(&tried) {
+        let lease = match pool.lease(&tried) {
             Some(lease) => lease,
             None if tried.is_empty() => return Err(EndReason::NoBackend),
             None => {
@@ -214,11 +222,11 @@ fn find_backend(
         };
         context.log.send(Event::ConnectFailed {
             id: live.origin.id,
-            pool: Arc::clone(&context.pool.name),
+            pool: Arc::clone(&pool.name),
             failure: failure.clone(),
         });
         report.failures.push(failure);
-        if report.attempts > context.pool.config.retries {
+        if report.attempts > pool.config.retries {
             return Err(connect_failed(&error));
         }
         context.stats.retries.increment();
@@ -229,9 +237,21 @@ fn find_backend(
 /// What a client gets that is not served.
 fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
     match (reason, when_down) {
-        (EndReason::ClientLeft | EndReason::ClientLeftBeforeHeader | EndReason::Refused, _) => {}
+        (
+            EndReason::ClientLeft
+            | EndReason::ClientLeftBeforeHeader
+            | EndReason::ClientLeftBeforeHello
+            | EndReason::Refused,
+            _,
+        ) => {}
         // No answer of any kind to who doesn't begin as it should: a FIN could pass for one.
-        (EndReason::BadProxyHeader | EndReason::ProxyHeaderTimeout, _)
+        (
+            EndReason::BadProxyHeader
+            | EndReason::ProxyHeaderTimeout
+            | EndReason::HelloTimeout
+            | EndReason::NoRoute,
+            _,
+        )
         | (_, WhenDown::Reset | WhenDown::FailOpen) => {
             abort::reset(client);
         }

@@ -4,9 +4,11 @@
 //! small function per call, each `unsafe` block with the reason why it is sound.
 
 mod inherited;
+mod options;
 mod signals;
 
 pub use inherited::take_inherited;
+pub use options::set_receive_low_water;
 pub use signals::{Signal, block, wait};
 
 use std::io;

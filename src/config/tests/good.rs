@@ -24,7 +24,8 @@ listeners:
     connection_rate_per_ip: off
     access: off
     accept_proxy_protocol: { from: [10.0.0.0/8, 192.0.2.7, "2001:db8::/32"], timeout: 1500ms }
-    routes: off
+    routes: [{ sni: [DB.example.org., "*.example.org"], pool: web }]
+    routes_timeout: 1s
   - name: both
     bind: [":9090", "[::1]:9091"]
     pool: web
@@ -61,6 +62,30 @@ group: off
 
 const SMALLEST: &str =
     "listeners: [{ bind: ':8080' }]\npools: [{ backends: ['127.0.0.1:8000'] }]\n";
+
+#[test]
+fn routes() {
+    let with = |text: &str| {
+        let listener = format!("listeners: [{{ name: a, bind: ':8080', {text} }}]\n");
+        load(&(listener + "pools: [{ name: web, backends: ['127.0.0.1:8000'] }]\n"))
+    };
+    let config = with(
+        "routes: [{ sni: [DB.example.org., '*.example.org'], pool: web }, { sni: x, pool: web }]",
+    );
+    let listener = &config.listeners[0];
+    assert_eq!(listener.pool, None, "whoever has no route is reset");
+    let names = |route: &super::super::Route| -> Vec<String> {
+        route.sni.iter().map(ToString::to_string).collect()
+    };
+    let routes = &listener.routes;
+    assert_eq!(names(&routes.list[0]), ["db.example.org", "*.example.org"]);
+    assert_eq!(names(&routes.list[1]), ["x"]);
+    assert_eq!(routes.timeout, Duration::from_secs(3));
+    assert!(config.warnings().is_empty(), "the pool is used");
+    let off = with("routes: off, routes_timeout: 1s");
+    assert_eq!(off.listeners[0].pool.as_deref(), Some("web"));
+    assert!(!off.listeners[0].routes.is_on());
+}
 
 #[test]
 fn who_is_let_in() {
@@ -106,7 +131,7 @@ fn who_is_let_in() {
 fn the_smallest_config_gets_every_default() {
     let config = load(SMALLEST);
     assert_eq!(config.listeners[0].name, ":8080");
-    assert_eq!(config.listeners[0].pool, "default");
+    assert_eq!(config.listeners[0].pool.as_deref(), Some("default"));
     let pool = &config.pools[0];
     assert_eq!(
         (pool.name.as_str(), pool.balance.name, pool.retries),

@@ -5,6 +5,7 @@ use super::super::*;
 use crate::policy::balance;
 use crate::policy::bulk::Method;
 use crate::policy::health::AdminState;
+use crate::policy::routes::Pattern;
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -70,12 +71,33 @@ fn admission() -> impl Strategy<Value = Admission> {
     })
 }
 
+/// A listener's own pool, if it has one, and its routes.
+fn listener_pools(pools: Vec<String>) -> impl Strategy<Value = (Option<String>, Routes)> {
+    let names = btree_set("(\\*\\.)?[a-z0-9_-]{1,9}\\.[a-z]{2,4}", 1..4);
+    let timeout = (1..5000_u64).prop_map(Duration::from_millis);
+    let pool = prop::sample::select(pools);
+    let route = (names, pool.clone());
+    (pool, any::<bool>(), vec(route, 0..3), timeout).prop_map(|(pool, has_own, routes, timeout)| {
+        let mut list: Vec<Route> = Vec::new();
+        for (names, pool) in routes {
+            let names = names.iter().map(|name| Pattern::parse(name).unwrap());
+            let is_new = |name: &Pattern| !list.iter().any(|route| route.sni.contains(name));
+            let sni: Vec<Pattern> = names.filter(is_new).collect();
+            if !sni.is_empty() {
+                list.push(Route { sni, pool });
+            }
+        }
+        let own = (has_own || list.is_empty()).then_some(pool);
+        (own, Routes { list, timeout })
+    })
+}
+
 fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
     let hosts = prop::sample::select(vec![":", "0.0.0.0:", "[::1]:", "127.0.0.1:"]);
     let rows = vec(
         (
             vec(hosts, 1..3),
-            prop::sample::select(pools),
+            listener_pools(pools),
             connections(),
             accept_proxy(),
             admission(),
@@ -89,7 +111,7 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
             address::bind(&format!("{host}{port}")).unwrap()
         };
         let mut listeners = Vec::new();
-        for (name, (hosts, pool, max_connections, accept_proxy_protocol, admission)) in
+        for (name, (hosts, (pool, routes), max_connections, accept_proxy_protocol, admission)) in
             names.into_iter().zip(rows)
         {
             let bind = hosts.into_iter().map(&mut bind).collect();
@@ -97,6 +119,7 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
                 name,
                 bind,
                 pool,
+                routes,
                 max_connections,
                 accept_proxy_protocol,
                 admission,
@@ -280,6 +303,8 @@ listeners:
   - name: \":8080\"
     bind: \":8080\"
     pool: default
+    routes: off
+    routes_timeout: 3s
     max_connections: off
     accept_proxy_protocol: off
     max_connections_per_ip: off

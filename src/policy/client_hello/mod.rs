@@ -38,6 +38,13 @@ pub enum Parsed {
     /// The beginning of a hello, of which at least so many bytes are still to come before there is
     /// anything to say.
     NeedMore(usize),
+    /// They have been understood.
+    Hello(Hello),
+}
+
+/// What a client begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hello {
     /// A hello that asks for this server. The bytes are the client's: they may be anything.
     Name(Vec<u8>),
     /// A hello that asks for no server by name.
@@ -52,17 +59,17 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     let bytes = bytes.get(..HELLO_BYTES_MAX).unwrap_or(bytes);
     let handshake = records::handshake(bytes);
     match (server_name(&handshake.bytes), handshake.next) {
-        (Ok(Some(name)), _) => Parsed::Name(name.to_vec()),
-        (Ok(None), _) => Parsed::NoName,
+        (Ok(Some(name)), _) => Parsed::Hello(Hello::Name(name.to_vec())),
+        (Ok(None), _) => Parsed::Hello(Hello::NoName),
         (Err(Stop::NeedMore(missing)), next) => {
             let room = HELLO_BYTES_MAX - bytes.len();
             match next {
                 Next::Content(left) if missing <= room => Parsed::NeedMore(missing.min(left)),
                 Next::Header(left) if missing <= room => Parsed::NeedMore(left),
-                _ => Parsed::NotTls,
+                _ => Parsed::Hello(Hello::NotTls),
             }
         }
-        (Err(Stop::Malformed), _) => Parsed::NotTls,
+        (Err(Stop::Malformed), _) => Parsed::Hello(Hello::NotTls),
     }
 }
 

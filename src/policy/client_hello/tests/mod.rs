@@ -68,8 +68,11 @@ fn whole(extensions: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn name(name: &[u8]) -> Parsed {
-    Parsed::Name(name.to_vec())
+    Parsed::Hello(Hello::Name(name.to_vec()))
 }
+
+const NO_NAME: Parsed = Parsed::Hello(Hello::NoName);
+const NOT_TLS: Parsed = Parsed::Hello(Hello::NotTls);
 
 /// Everything that begins with `prefix` is answered alike once there is an answer, and no more is waited
 /// for than there is.
@@ -94,7 +97,7 @@ fn real_clients_are_understood_however_their_hello_is_cut() {
         let bytes = captured.bytes();
         let expected = match captured.names_server {
             true => name(b"db.example.org"),
-            false => Parsed::NoName,
+            false => NO_NAME,
         };
         assert_eq!(parse(&bytes), expected, "{}", captured.client);
         check_every_prefix(&bytes);
@@ -117,8 +120,8 @@ fn real_clients_are_understood_however_their_hello_is_cut() {
 fn the_first_host_name_is_the_one() {
     let before = extension(0x0a0a, &[]);
     for (extensions, expected) in [
-        (vec![], Parsed::NoName),
-        (vec![before.clone()], Parsed::NoName),
+        (vec![], NO_NAME),
+        (vec![before.clone()], NO_NAME),
         (vec![before, host(b"a.example")], name(b"a.example")),
         (
             vec![host(b"a.example"), host(b"b.example")],
@@ -128,26 +131,26 @@ fn the_first_host_name_is_the_one() {
             vec![names(&[(1, b"x"), (0, b"a.example"), (0, b"b")])],
             name(b"a.example"),
         ),
-        (vec![names(&[(1, b"x")])], Parsed::NoName),
-        (vec![names(&[])], Parsed::NoName),
+        (vec![names(&[(1, b"x")])], NO_NAME),
+        (vec![names(&[])], NO_NAME),
         // What no rule allows as a name is handed on as it is.
         (vec![host(b"\0\xff \n")], name(b"\0\xff \n")),
         (vec![host(&[b'a'; 2000])], name(&[b'a'; 2000])),
         // Lists and names that do not fit into what they stand in.
-        (vec![host(b"")], Parsed::NotTls),
-        (vec![extension(0, b"")], Parsed::NotTls),
-        (vec![extension(0, b"\0\x09\0\0\x04abcd")], Parsed::NotTls),
-        (vec![extension(0, b"\0\x07\0\0\x09abcd")], Parsed::NotTls),
-        (vec![extension(0, b"\0\x06\0\0\x04abcd")], Parsed::NotTls),
-        (vec![b"\0\x10\0\x09abc".to_vec()], Parsed::NotTls),
-        (vec![b"\0".to_vec()], Parsed::NotTls),
+        (vec![host(b"")], NOT_TLS),
+        (vec![extension(0, b"")], NOT_TLS),
+        (vec![extension(0, b"\0\x09\0\0\x04abcd")], NOT_TLS),
+        (vec![extension(0, b"\0\x07\0\0\x09abcd")], NOT_TLS),
+        (vec![extension(0, b"\0\x06\0\0\x04abcd")], NOT_TLS),
+        (vec![b"\0\x10\0\x09abc".to_vec()], NOT_TLS),
+        (vec![b"\0".to_vec()], NOT_TLS),
     ] {
         let bytes = whole(&extensions);
         assert_eq!(parse(&bytes), expected, "{extensions:x?}");
         check_every_prefix(&bytes);
     }
     // Before TLS 1.3 a hello needs no extensions at all.
-    assert_eq!(parse(&record(22, &message(1, &head()))), Parsed::NoName);
+    assert_eq!(parse(&record(22, &message(1, &head()))), NO_NAME);
 }
 
 #[test]
@@ -195,11 +198,11 @@ fn what_is_no_hello_is_told_at_the_first_byte_that_shows_it() {
             84,
         ),
     ] {
-        assert_eq!(parse(&bytes), Parsed::NotTls, "{what}");
+        assert_eq!(parse(&bytes), NOT_TLS, "{what}");
         check_every_prefix(&bytes);
         let undecided = matches!(parse(&bytes[..at - 1]), Parsed::NeedMore(_));
         assert!(undecided, "{what} before {at}");
-        assert_eq!(parse(&bytes[..at]), Parsed::NotTls, "{what} at {at}");
+        assert_eq!(parse(&bytes[..at]), NOT_TLS, "{what} at {at}");
     }
 }
 
@@ -216,10 +219,10 @@ fn no_more_is_waited_for_than_a_record_holds() {
     let most = FRAGMENT - hello(&[padding(0), host(b"a.example")]).len();
     assert_eq!(last(most).len(), HELLO_BYTES_MAX);
     assert_eq!(parse(&last(most)), name(b"a.example"));
-    assert_eq!(parse(&last(most + 1)), Parsed::NotTls);
+    assert_eq!(parse(&last(most + 1)), NOT_TLS);
     check_every_prefix(&last(most + 1)[..200]);
     // It is told when the length is known, not when all has come.
-    assert_eq!(parse(&last(20_000)[..200]), Parsed::NotTls);
+    assert_eq!(parse(&last(20_000)[..200]), NOT_TLS);
     // Whoever claims a lot and sends a little costs nothing.
     let claim = b"\x16\x03\x01\x40\x00\x01\xff\xff\xff\x03\x03".to_vec();
     assert!(matches!(parse(&claim), Parsed::NeedMore(_)));
@@ -256,7 +259,7 @@ proptest! {
     ) {
         let padding = extension(21, &vec![0; padding]);
         let bytes = in_records(&hello(&[padding, host(&sent)]), records);
-        prop_assert_eq!(parse(&bytes), Parsed::Name(sent));
+        prop_assert_eq!(parse(&bytes), name(&sent));
         check_every_prefix(&bytes);
     }
 }
