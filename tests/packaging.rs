@@ -150,6 +150,7 @@ fn the_manual_of_the_config_has_every_key() {
     for (config, section) in [
         ("pools: [{ health_check: { nonsense: 1 } }]", "health_check"),
         ("pools: [{ backends: [{ nonsense: 1 }] }]", "backends"),
+        ("listeners: [{ routes: [{ nonsense: 1 }] }]", "routes"),
     ] {
         sections.push((config.into(), section.into()));
     }
@@ -243,6 +244,23 @@ fn the_packaged_config_is_valid_and_harmless() {
         .lines()
         .filter(|line| !line.trim_start().starts_with('#'));
     assert!(binds.any(|line| line.contains("bind: \"127.0.0.1:8080\"")));
+}
+
+#[test]
+fn every_example_is_valid_and_says_what_it_is_for() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/examples");
+    let files: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("# "), "{file:?} has no head");
+        let finished = Evener::command(&["check", file.to_str().unwrap()]);
+        assert_eq!(finished.code, Some(0), "{file:?}: {}", finished.stderr);
+        assert!(!finished.stdout.contains("warning"), "{}", finished.stdout);
+    }
 }
 
 #[test]
