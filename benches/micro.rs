@@ -87,6 +87,7 @@ fn pick(criterion: &mut Criterion) {
                     ticket += 1;
                     (policy.pick)(&Choice {
                         rotation: black_box(&rotation),
+                        is_full: &|_| false,
                         active: &|index| active[index].get(),
                         tried: black_box(tried),
                         ticket,

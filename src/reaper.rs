@@ -158,6 +158,7 @@ mod tests {
         connect: Duration::from_secs(60),
         idle: Some(Duration::from_secs(10)),
         half_close: Some(Duration::from_secs(5)),
+        queue: None,
     };
 
     fn at(seconds: u64) -> Duration {

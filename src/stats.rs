@@ -13,6 +13,8 @@ pub struct Stats {
     closed: [Counter; EndReason::ALL.len()],
     /// How long sessions lasted.
     pub durations: Histogram,
+    /// How long sessions waited for a backend that had room, of those that had to.
+    pub queue_time: Histogram,
     /// Attempts to connect after the first of a session.
     pub retries: Counter,
     /// Probes that found a backend well.

@@ -322,6 +322,7 @@ fn every_json_line_parses_and_a_sessions_line_has_every_field() {
         "bytes_in",
         "bytes_out",
         "connect_ms",
+        "queue_ms",
         "duration_ms",
         "attempts",
         "failures",

@@ -1,5 +1,4 @@
-//! `/api/v1/explain`: which backend of a pool the next client would get, and why not the others; and to
-//! which pool a listener's routes lead.
+//! `/api/v1/explain`: which backend of a pool the next client would get, and why not the others.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,9 +6,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::time;
-use crate::control::Running;
 use crate::policy::health::{AdminState, Health};
-use crate::policy::routes::{Asked, Table, shown};
 use crate::pool::{Backend, Pool};
 
 /// Of each backend, how it stands now. The answer is of one moment: by the time somebody reads it,
@@ -37,7 +34,11 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
                 "address": backend.address.to_string(),
                 "chosen": next == Some(index),
                 "can_serve": standing.is_some(),
-                "why": standing.map_or_else(|| obstacle(backend), String::clone),
+                "why": match standing {
+                    Some(_) if backend.is_full() => full(backend),
+                    Some(standing) => standing.clone(),
+                    None => obstacle(backend),
+                },
             })
         })
         .collect();
@@ -53,47 +54,10 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
     })
 }
 
-/// The same, of the pool that a TLS client of this listener gets when it asks for that server.
-///
-/// # Errors
-///
-/// The status and the text of an answer that says which listener it has to be.
-pub(super) fn route(
-    running: &Running,
-    listener: Option<&str>,
-    sni: &str,
-    client: Option<IpAddr>,
-) -> Result<Value, (u16, String)> {
-    let listeners = &running.config.listeners;
-    let found = match (listener, listeners.as_slice()) {
-        (Some(name), all) => all.iter().find(|one| one.name == name),
-        (None, [only]) => Some(only),
-        (None, _) => None,
-    };
-    let Some(found) = found else {
-        let names: Vec<&str> = listeners.iter().map(|one| one.name.as_str()).collect();
-        let what = format!("which listener? ?listener= is one of: {}", names.join(", "));
-        return Err((if listener.is_some() { 404 } else { 400 }, what));
-    };
-    let routes = &found.routes.list;
-    let names = routes
-        .iter()
-        .zip(0..)
-        .flat_map(|(route, place)| route.sni.iter().map(move |name| (name, place)));
-    let place = Table::new(names).find(sni.as_bytes());
-    let route = place.and_then(|place| routes.get(place));
-    let name = route.map_or(found.pool.as_ref(), |route| Some(&route.pool));
-    let asked = route.map_or(Asked::Unknown, |_| Asked::Known);
-    let mut answer = match name.and_then(|name| running.pool(name)) {
-        Some(pool) => explain(pool, client),
-        None => json!({ "pool": null, "next": null, "backends": [] }),
-    };
-    if let Value::Object(fields) = &mut answer {
-        fields.insert("listener".to_owned(), json!(found.name));
-        fields.insert("sni".to_owned(), json!(shown(sni.as_bytes())));
-        fields.insert("route".to_owned(), json!(asked.word()));
-    }
-    Ok(answer)
+/// Why a backend that could take a session can't take another one.
+fn full(backend: &Backend) -> String {
+    let limit = backend.limit().unwrap_or_default();
+    format!("full: {} sessions of {limit}", backend.active.get())
 }
 
 /// Why a backend can't take a session.

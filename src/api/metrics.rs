@@ -4,14 +4,12 @@
 //! No client's address is ever a label, so the number of series depends on the config alone. Making the
 //! text takes snapshots and atomics only: nobody on the data path waits for it.
 
-use std::fmt::Write;
-
+use super::exposition::{Page, escaped};
 use super::process::{self, Usage};
+use super::routes;
 use crate::control::Control;
 use crate::policy::health::{AdminState, Health};
-use crate::policy::routes::Asked;
 use crate::pool::{Backend, Pool};
-use crate::sync::Distribution;
 
 /// All metrics.
 pub(super) fn metrics(control: &Control) -> String {
@@ -59,19 +57,8 @@ fn listeners(page: &mut Page, control: &Control) {
         "counter",
         "Sessions of a listener with routes, by the pool that was chosen (none: reset) and what the client had asked for.",
     );
-    for open in &running.listeners {
-        for (pool, counts) in &open.routed {
-            let pool = pool.as_deref().unwrap_or_default();
-            for asked in Asked::ALL {
-                let labels = format!(
-                    "listener=\"{}\",pool=\"{}\",sni=\"{}\"",
-                    escaped(&open.listener.name),
-                    escaped(pool),
-                    asked.word()
-                );
-                page.sample("", &labels, counts.of(asked).get());
-            }
-        }
+    for (labels, count) in routes::counts(&running) {
+        page.sample("", &labels, count);
     }
     page.head(
         "evener_listener_connections_active",
@@ -133,6 +120,27 @@ fn backends(page: &mut Page, control: &Control) {
         }
     }
     page.head(
+        "evener_backend_connections_limit",
+        "gauge",
+        "Sessions that the backend may have at once, where it has a limit.",
+    );
+    for (labels, backend) in &all {
+        if let Some(limit) = backend.limit() {
+            page.sample("", labels, u64::from(limit));
+        }
+    }
+    page.head(
+        "evener_pool_queue_length",
+        "gauge",
+        "Sessions that wait for a backend, of pools where they may have to.",
+    );
+    for pool in &running.pools {
+        if let Some((queue, _)) = pool.queue() {
+            let labels = format!("pool=\"{}\"", escaped(&pool.name));
+            page.sample("", &labels, queue.len() as u64);
+        }
+    }
+    page.head(
         "evener_backend_connect_failures_total",
         "counter",
         "Attempts to connect that failed.",
@@ -186,6 +194,12 @@ fn sessions(page: &mut Page, control: &Control) {
         "How long sessions lasted.",
     );
     page.histogram("", &stats.durations.read());
+    page.head(
+        "evener_queue_wait_seconds",
+        "histogram",
+        "How long sessions waited for a backend with room, of those that had to.",
+    );
+    page.histogram("", &stats.queue_time.read());
     page.head(
         "evener_retries_total",
         "counter",
@@ -299,94 +313,4 @@ fn usage(page: &mut Page, usage: &Usage) {
         "When the process started, since the epoch.",
         usage.start_seconds,
     );
-}
-
-/// The text so far.
-#[derive(Debug, Default)]
-struct Page {
-    text: String,
-    name: &'static str,
-}
-
-impl Page {
-    /// Begins a metric.
-    fn head(&mut self, name: &'static str, kind: &str, help: &str) {
-        self.name = name;
-        // Writing to a String can't fail.
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    /// A value of the metric that was begun last.
-    fn sample(&mut self, suffix: &str, labels: &str, value: impl std::fmt::Display) {
-        let name = self.name;
-        let _ = match labels {
-            "" => writeln!(self.text, "{name}{suffix} {value}"),
-            labels => writeln!(self.text, "{name}{suffix}{{{labels}}} {value}"),
-        };
-    }
-
-    fn histogram(&mut self, labels: &str, distribution: &Distribution) {
-        let comma = if labels.is_empty() { "" } else { "," };
-        for (bound_micros, count) in &distribution.up_to {
-            let bound = *bound_micros as f64 / 1e6;
-            self.sample("_bucket", &format!("{labels}{comma}le=\"{bound}\""), count);
-        }
-        let all = format!("{labels}{comma}le=\"+Inf\"");
-        self.sample("_bucket", &all, distribution.count);
-        self.sample("_sum", labels, distribution.sum_micros as f64 / 1e6);
-        self.sample("_count", labels, distribution.count);
-    }
-}
-
-/// The value of a label: a name may hold what the format takes for its own.
-fn escaped(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for char in name.chars() {
-        match char {
-            '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            '\n' => out.push_str("\\n"),
-            char => out.push(char),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sync::Histogram;
-    use std::time::Duration;
-
-    #[test]
-    fn a_histogram_counts_upwards_and_ends_with_all() {
-        let histogram = Histogram::default();
-        histogram.observe(Duration::from_micros(300));
-        histogram.observe(Duration::from_secs(1000));
-        let mut page = Page::default();
-        page.head("x_seconds", "histogram", "About x.");
-        page.histogram("a=\"b\"", &histogram.read());
-        let lines: Vec<&str> = page.text.lines().collect();
-        assert_eq!(
-            lines[..2],
-            ["# HELP x_seconds About x.", "# TYPE x_seconds histogram"]
-        );
-        assert!(lines.contains(&"x_seconds_bucket{a=\"b\",le=\"0.00025\"} 0"));
-        assert!(lines.contains(&"x_seconds_bucket{a=\"b\",le=\"0.0005\"} 1"));
-        let end = &lines[lines.len() - 4..];
-        assert_eq!(
-            end,
-            [
-                "x_seconds_bucket{a=\"b\",le=\"600\"} 1",
-                "x_seconds_bucket{a=\"b\",le=\"+Inf\"} 2",
-                "x_seconds_sum{a=\"b\"} 1000.0003",
-                "x_seconds_count{a=\"b\"} 2",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_name_can_not_break_out_of_its_label() {
-        assert_eq!(escaped("a\"} 1\nb\\"), "a\\\"} 1\\nb\\\\");
-    }
 }

@@ -19,9 +19,11 @@
 mod changes;
 mod connections;
 mod explain;
+mod exposition;
 mod metrics;
 mod page;
 mod process;
+mod routes;
 mod status;
 
 use std::net::IpAddr;
@@ -118,7 +120,7 @@ impl Api {
         };
         if let Some(sni) = request.parameter("sni") {
             let listener = request.parameter("listener");
-            return match explain::route(&running, listener, sni, client) {
+            return match routes::explain(&running, listener, sni, client) {
                 Ok(answer) => Response::json(&answer),
                 Err((status, what)) => Response::error(status, what),
             };

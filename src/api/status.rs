@@ -63,6 +63,10 @@ fn pool(pool: &Pool, running: &Running) -> Value {
         "name": &*pool.name,
         "balance": pool.config.balance.name,
         "mode": pool.mode().word(),
+        "queue": pool.queue().map(|(queue, room)| json!({
+            "length": queue.len(),
+            "limit": (room < usize::MAX).then_some(room),
+        })),
         "backends": pool.backends.iter().map(|one| backend(one)).collect::<Vec<_>>(),
         "leaving": leaving.map(self::leaving).collect::<Vec<_>>(),
     })
@@ -84,6 +88,7 @@ pub(super) fn backend(backend: &Backend) -> Value {
         "admin_state": current.state.word(),
         "configured_state": configured.state.word(),
         "active": backend.active.get(),
+        "max_connections": backend.limit(),
         "total": counts.connected.get(),
         "connect_failures": counts.connect_failures(),
         "connect_ms_mean": connect_ms_mean(&counts.connect_time.read()),

@@ -24,9 +24,10 @@ pub(super) fn render(status: &Value, now: SystemTime) -> String {
     out.push_str(&listeners(status));
     for pool in items(status, "pools") {
         out.push_str(&format!(
-            "\npool {} ({})\n",
+            "\npool {} ({}{})\n",
             field(pool, "name"),
-            field(pool, "balance")
+            field(pool, "balance"),
+            waiting(pool)
         ));
         out.push_str(&backends(pool, now));
         for leaving in items(pool, "leaving") {
@@ -102,7 +103,7 @@ fn backends(pool: &Value, now: SystemTime) -> String {
             ago(backend, "changed_at", now),
             changed(backend, "admin_state", "configured_state"),
             changed(backend, "weight", "configured_weight"),
-            field(backend, "active"),
+            active(backend),
             field(backend, "total"),
             field(backend, "connect_failures"),
             byte_count(backend, "bytes_in"),
@@ -111,6 +112,24 @@ fn backends(pool: &Value, now: SystemTime) -> String {
         ]);
     }
     table.render()
+}
+
+/// The sessions of a backend, and how many it may have if there is a limit.
+fn active(backend: &Value) -> String {
+    let active = field(backend, "active");
+    match backend.get("max_connections").and_then(Value::as_u64) {
+        None => active,
+        Some(limit) => format!("{active}/{limit}"),
+    }
+}
+
+/// How many wait for a backend, if some do.
+fn waiting(pool: &Value) -> String {
+    let queue = pool.get("queue").unwrap_or(&Value::Null);
+    match queue.get("length").and_then(Value::as_u64) {
+        None | Some(0) => String::new(),
+        Some(length) => format!(", {length} in the queue"),
+    }
 }
 
 /// A value, and in brackets what the config says where that is something else.

@@ -53,6 +53,9 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// question's end, short enough that peers which never close do not pile up.
 pub const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The wait for a backend that has room (HAProxy's `timeout queue` is its `timeout connect`, too).
+pub const QUEUE_TIMEOUT: Duration = CONNECT_TIMEOUT;
+
 /// From the accept to the end of a PROXY header (the specification, section 2: "at least 3 seconds to
 /// cover a TCP retransmit").
 pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -78,6 +81,8 @@ pub const RETRIES_RANGE: RangeInclusive<u32> = 0..=100;
 pub const STREAK_RANGE: RangeInclusive<u32> = 1..=100;
 /// What `max_connections` may be: two threads each, so a million is beyond every machine.
 pub const CONNECTIONS_RANGE: RangeInclusive<u32> = 1..=1_000_000;
+/// What `max_queue` may be: each who waits has two threads, too; 0 is no queue.
+pub const QUEUE_RANGE: RangeInclusive<u32> = 0..=1_000_000;
 /// What a rate may be, in a second or a minute: the counting is exact to one in so many.
 pub const RATE_RANGE: RangeInclusive<u32> = 1..=10_000;
 /// What `jitter` may be: at its largest, the gap between two probes is half an interval to one and a half.
@@ -120,6 +125,7 @@ impl Default for Timeouts {
             connect: CONNECT_TIMEOUT,
             idle: Some(IDLE_TIMEOUT),
             half_close: Some(HALF_CLOSE_TIMEOUT),
+            queue: Some(QUEUE_TIMEOUT),
         }
     }
 }
@@ -213,6 +219,8 @@ impl Backend {
             weight: WEIGHT,
             state: AdminState::Ready,
             backup: false,
+            max_connections: None,
+            max_queue: None,
         }
     }
 }
@@ -238,6 +246,7 @@ mod tests {
             CONNECT_TIMEOUT,
             IDLE_TIMEOUT,
             HALF_CLOSE_TIMEOUT,
+            QUEUE_TIMEOUT,
             PROXY_HEADER_TIMEOUT,
             ROUTES_TIMEOUT,
             DRAIN_TIMEOUT,

@@ -130,6 +130,10 @@ pub struct Backend {
     pub state: crate::policy::health::AdminState,
     /// It only stands in while no other backend of the pool is up.
     pub backup: bool,
+    /// Sessions that it may have at once; `None` is no limit of its own.
+    pub max_connections: Option<u32>,
+    /// How many more may wait for the pool on its account; `None` is any number.
+    pub max_queue: Option<u32>,
 }
 
 /// The address of a backend as it was written.
@@ -153,6 +157,8 @@ pub enum WhenDown {
     Reset,
     /// An orderly close.
     Close,
+    /// A wait for one that can, up to `timeouts.queue`; a reset after that.
+    Hold,
     /// A backend that is down: health may be wrong.
     FailOpen,
 }
@@ -190,6 +196,8 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// No byte in either direction once one side has ended.
     pub half_close: Option<Duration>,
+    /// The wait for a backend that has room, or that is up with `when_down: hold`.
+    pub queue: Option<Duration>,
 }
 
 /// How the process ends.
@@ -264,16 +272,30 @@ pub enum Scheduler {
     Inherit,
 }
 
+impl Pool {
+    /// May a session have to wait for a backend here?
+    pub fn has_queue(&self) -> bool {
+        let is_limited = |backend: &Backend| backend.max_connections.is_some();
+        self.when_down == WhenDown::Hold || self.backends.iter().any(is_limited)
+    }
+}
+
 // The words of the config for the closed sets above: what the reader takes and the printer writes.
 
 impl WhenDown {
-    const ALL: [WhenDown; 3] = [WhenDown::Reset, WhenDown::Close, WhenDown::FailOpen];
+    const ALL: [WhenDown; 4] = [
+        WhenDown::Reset,
+        WhenDown::Close,
+        WhenDown::Hold,
+        WhenDown::FailOpen,
+    ];
 
     /// The word for it in configs and logs.
     pub fn word(self) -> &'static str {
         match self {
             WhenDown::Reset => "reset",
             WhenDown::Close => "close",
+            WhenDown::Hold => "hold",
             WhenDown::FailOpen => "fail_open",
         }
     }

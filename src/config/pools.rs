@@ -4,7 +4,7 @@ use super::address;
 use super::check::Part;
 use super::error::Problem;
 use super::reader::{Map, Reading, kind, text};
-use super::value::{boolean, duration, name, number, policy, share, word};
+use super::value::{boolean, duration, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
 use super::{Backend, HealthCheck, Pool, Probe, WhenDown, defaults};
 use crate::policy::health::AdminState;
@@ -147,6 +147,12 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
         word("state", text, &states)
     });
     let backup = map.read(reading, "backup", false, boolean);
+    let connections = |text: &str| number(text, &defaults::CONNECTIONS_RANGE);
+    let connections = |text: &str| or_off(text, connections);
+    let max_connections = map.read(reading, "max_connections", None, connections);
+    let waiting = |text: &str| number(text, &defaults::QUEUE_RANGE);
+    let waiting = |text: &str| or_off(text, waiting);
+    let max_queue = map.read(reading, "max_queue", None, waiting);
     let address_spot = map.spot("address");
     let name_spot = if map.has("name") {
         map.spot("name")
@@ -166,6 +172,8 @@ fn read_backend(node: &Node, at: (usize, usize), reading: &mut Reading) -> Optio
         weight,
         state,
         backup,
+        max_connections,
+        max_queue,
         ..unnamed
     })
 }

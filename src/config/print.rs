@@ -36,6 +36,7 @@ fn write_config(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "  connect: {}", time(timeouts.connect))?;
     writeln!(out, "  idle: {}", time_or_off(timeouts.idle))?;
     writeln!(out, "  half_close: {}", time_or_off(timeouts.half_close))?;
+    writeln!(out, "  queue: {}", time_or_off(timeouts.queue))?;
     writeln!(out, "shutdown:")?;
     writeln!(out, "  pre_stop_delay: {}", time(shutdown.pre_stop_delay))?;
     writeln!(
@@ -162,8 +163,11 @@ fn write_backend(out: &mut String, backend: &Backend) -> fmt::Result {
     let (address, state) = (text(&address), backend.state.word());
     writeln!(
         out,
-        "address: {address}, weight: {}, state: {state}, backup: {} }}",
-        backend.weight, backend.backup
+        "address: {address}, weight: {}, state: {state}, backup: {}, max_connections: {}, max_queue: {} }}",
+        backend.weight,
+        backend.backup,
+        number_or(backend.max_connections, "off"),
+        number_or(backend.max_queue, "off"),
     )
 }
 

@@ -31,17 +31,14 @@ const LATER_KEYS: &[LaterKey] = &[
     later("pool", "hedge_after", "off"),
     later("health_check", "fast_interval", "off"),
     later("health_check", "down_interval", "off"),
-    later("backend", "max_connections", "off"),
-    later("backend", "max_queue", "off"),
     later("backend", "resolve_interval", "off"),
-    later("timeouts", "queue", "off"),
     later("timeouts", "max_lifetime", "off"),
 ];
 
 /// Values of a key that later versions know.
 const LATER_VALUES: &[(&str, &[&str])] = &[
     ("balance", &["source_hash", "maglev"]),
-    ("when_down", &["refuse", "hold"]),
+    ("when_down", &["refuse"]),
     ("type", &["http", "send_expect"]),
 ];
 

@@ -54,11 +54,17 @@ pub enum EndReason {
     Removed,
     /// The client that a PROXY header named is not let in.
     Refused,
+    /// The client left while it waited for a backend.
+    ClientLeftQueue,
+    /// No backend had room, or was up, within `timeouts.queue`.
+    QueueTimeout,
+    /// No backend had room, and as many waited as may.
+    QueueFull,
 }
 
 impl EndReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [EndReason; 24] = [
+    pub const ALL: [EndReason; 27] = [
         EndReason::Normal,
         EndReason::ClientReset,
         EndReason::ServerReset,
@@ -83,11 +89,15 @@ impl EndReason {
         EndReason::Killed,
         EndReason::Removed,
         EndReason::Refused,
+        EndReason::ClientLeftQueue,
+        EndReason::QueueTimeout,
+        EndReason::QueueFull,
     ];
 
     /// The word in the log, and HAProxy's two letters for the same (its manual, "Session state at
     /// disconnection": who ended it, in upper case for an abort and in lower case for a timeout, and
-    /// when: R waiting for the request, here the PROXY header or the TLS hello, C connecting, D exchanging data).
+    /// when: R waiting for the request, here the PROXY header or the TLS hello, Q in the queue, C connecting,
+    /// D exchanging data).
     pub fn word_and_code(self) -> (&'static str, &'static str) {
         match self {
             EndReason::Normal => ("normal", "--"),
@@ -114,6 +124,9 @@ impl EndReason {
             EndReason::Killed => ("killed", "KD"),
             EndReason::Removed => ("backend_removed", "KD"),
             EndReason::Refused => ("refused", "PR"),
+            EndReason::ClientLeftQueue => ("client_closed_while_queued", "CQ"),
+            EndReason::QueueTimeout => ("queue_timeout", "sQ"),
+            EndReason::QueueFull => ("queue_full", "PQ"),
         }
     }
 
@@ -127,6 +140,8 @@ impl EndReason {
             | EndReason::ConnectTimeout
             | EndReason::ConnectFailed
             | EndReason::NoBackend
+            | EndReason::QueueTimeout
+            | EndReason::QueueFull
             | EndReason::Resources => LogLevel::Warn,
             EndReason::Internal => LogLevel::Error,
             _ => LogLevel::Info,

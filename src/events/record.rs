@@ -32,6 +32,8 @@ pub struct SessionRecord {
     pub bytes_out: u64,
     /// From the accept to the connection with the backend, all attempts included.
     pub connect: Option<Duration>,
+    /// The wait for a backend that had room, if there was one.
+    pub queued: Option<Duration>,
     /// From the accept to the end.
     pub duration: Duration,
     /// Attempts to connect.
@@ -75,6 +77,7 @@ impl SessionRecord {
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "connect_ms": self.connect.map(milliseconds),
+            "queue_ms": self.queued.map(milliseconds),
             "duration_ms": milliseconds(self.duration),
             "attempts": self.attempts,
             "failures": self.failures.iter().map(FailedAttempt::fields).collect::<Vec<_>>(),
@@ -123,6 +126,9 @@ impl fmt::Display for SessionRecord {
         match self.connect {
             Some(connect) => write!(f, " connect={:.3}ms", milliseconds(connect))?,
             None => write!(f, " connect=-")?,
+        }
+        if let Some(queued) = self.queued {
+            write!(f, " queue={:.3}ms", milliseconds(queued))?;
         }
         write!(
             f,
@@ -176,6 +182,7 @@ mod tests {
             bytes_in: 78,
             bytes_out: 154,
             connect: Some(Duration::from_micros(213)),
+            queued: None,
             duration: Duration::from_millis(2),
             attempts: 2,
             failures: vec![FailedAttempt {
@@ -200,6 +207,7 @@ mod tests {
             via: Some("10.0.0.1:5000".parse().unwrap()),
             backend: None,
             connect: None,
+            queued: Some(Duration::from_micros(1500)),
             failures: Vec::new(),
             reason: EndReason::BadProxyHeader,
             detail: Some("no PROXY header"),
@@ -208,7 +216,7 @@ mod tests {
         assert_eq!(
             refused.to_string(),
             "session 7 [::1]:5000 -> - ended: bad_proxy_header PR listener=web pool=- sni=db.example.org \
-             via=10.0.0.1:5000 in=78B out=154B connect=- total=2.000ms attempts=2 \
+             via=10.0.0.1:5000 in=78B out=154B connect=- queue=1.500ms total=2.000ms attempts=2 \
              detail=\"no PROXY header\" rtt=-/-ms retransmits=-/- cpu=-"
         );
         let fields = refused.fields();

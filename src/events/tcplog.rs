@@ -8,7 +8,7 @@
 //! A server that the client asked for in its TLS hello stands behind it in braces, as HAProxy's captures do:
 //! `{db.example.org}`. Where no pool was chosen, its place has the listener's name, as in HAProxy.
 //!
-//! Dates are UTC. There are no queues, so their fields are 0. Retries have a `+` before them when they
+//! Dates are UTC. How many others waited is not recorded, so those two fields are 0. Retries have a `+` before them when they
 //! went to another server, as HAProxy's redispatches have.
 
 use std::fmt::Write;
@@ -35,7 +35,7 @@ impl SessionRecord {
         let server = self.backend.as_ref().map(|(name, _)| name).or(last_failed);
         let waited = match self.reason {
             EndReason::NoBackend => NO_TIME,
-            _ => 0,
+            _ => self.queued.map_or(0, ms),
         };
         let load = self.load.unwrap_or_default();
         let mut line = format!(
@@ -143,6 +143,7 @@ mod tests {
             bytes_in: 78,
             bytes_out: 154,
             connect: Some(Duration::from_micros(3_213)),
+            queued: None,
             duration: Duration::from_millis(5_007),
             attempts: 1,
             failures: Vec::new(),

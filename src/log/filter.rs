@@ -34,7 +34,7 @@ impl Filter {
 
     /// From now on as this config says.
     pub(super) fn set(&self, config: &config::Log) {
-        self.level.set(config.level as u8);
+        self.level.set(config.level as u32);
         self.connections.set(config.connections.into());
         self.tcplog.set((config.format == LogFormat::Tcplog).into());
         self.progress.store(config.progress_interval);
@@ -42,7 +42,7 @@ impl Filter {
 
     /// Are events of this level written?
     pub fn has(&self, level: LogLevel) -> bool {
-        level as u8 <= self.level.get()
+        level as u32 <= self.level.get()
     }
 
     /// Are the events of sessions written, as far as their level is?

@@ -11,15 +11,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::net::{self, RecvFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, SocketFlags, SocketType, sockopt};
 
-use super::wait::poll_within;
+use super::wait::{GRACE_AFTER_FIN, fin_comes_first, poll_within};
 use super::{abort, family, set_needed_options};
-
-/// How long an attempt goes on for a client that sent a FIN and nothing before it. It has most
-/// likely left, but it may be a client that only listens (`nc -N host 13 </dev/null`), so an attempt
-/// that is about to succeed is not broken off.
-const GRACE_AFTER_FIN: Duration = Duration::from_millis(100);
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -172,15 +167,6 @@ fn wait(
             }
         }
     }
-}
-
-/// Did the client send its FIN without any byte before it?
-fn fin_comes_first(client: BorrowedFd<'_>) -> bool {
-    let mut byte = [0];
-    matches!(
-        net::recv(client, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT),
-        Ok((0, _))
-    )
 }
 
 #[cfg(test)]

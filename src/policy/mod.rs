@@ -14,6 +14,7 @@
 //! - [`intent`] is what the administrator wants of a backend, by the config and since.
 //! - [`proxy_protocol`] reads and writes the header that names the client behind a proxy.
 //! - [`progress`] says when to tell how a long session is getting on.
+//! - [`queue`] says how many may wait for a backend, and how often they look up.
 //! - [`rate`] says how often something may happen: a token bucket.
 //! - [`routes`] says which route of a listener such a client takes.
 //! - [`schedule`] says when the next probe is due.
@@ -29,6 +30,7 @@ pub mod idle;
 pub mod intent;
 pub mod progress;
 pub mod proxy_protocol;
+pub mod queue;
 pub mod rate;
 pub mod routes;
 pub mod schedule;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::policy::eligible::Standing;
 use crate::policy::health::{self, AdminState, Health};
 use crate::policy::intent::{Intent, Wish};
-use crate::sync::{Active, Counter, Histogram, RwLock, Ticket};
+use crate::sync::{Active, Counter, Histogram, Queue, RwLock, Setting, Ticket};
 
 /// A backend. Shared by its pool, the health thread and the leases on it; a reload that still has
 /// it takes it over as it is, with its health and its counts.
@@ -26,11 +26,21 @@ pub struct Backend {
     condition: RwLock<Condition>,
     /// Sessions that hold it now.
     pub active: Active,
+    /// How many may; [`NO_LIMIT`] is any number. Written by the thread that makes all changes; read by
+    /// every pick, and by the end of every lease.
+    limit: Setting,
+    /// Where those wait who find it full. Written by the thread that makes all changes, when it builds
+    /// a pool with the backend in it; read when a lease on a backend with a limit ends. A lock, because
+    /// the queue of a pool that is gone is replaced.
+    queue: RwLock<Arc<Queue>>,
     /// One for each pick of another backend after this one failed.
     pub retry_tickets: Ticket,
     /// What was counted.
     pub counts: Counts,
 }
+
+/// The setting that stands for no limit.
+const NO_LIMIT: u32 = u32::MAX;
 
 /// What is counted of a backend, since it came into the config. Written by the sessions that have
 /// to do with it, and the bytes by the reaper too; read by whoever reports.
@@ -100,6 +110,8 @@ impl Backend {
             })),
             condition: RwLock::new(Condition::new(health, "not probed yet")),
             active: Active::default(),
+            limit: Setting::new(NO_LIMIT),
+            queue: RwLock::new(Arc::default()),
             retry_tickets: Ticket::default(),
             counts: Counts::default(),
         }
@@ -129,6 +141,52 @@ impl Backend {
     pub fn set_condition(&self, condition: Condition) {
         // The old reason is freed after the lock is released.
         let _old = std::mem::replace(&mut *self.condition.write(), condition);
+    }
+
+    /// How many sessions may hold it at once.
+    pub fn limit(&self) -> Option<u32> {
+        Some(self.limit.get()).filter(|limit| *limit != NO_LIMIT)
+    }
+
+    /// Writes how many may. Called by the thread that makes all changes only.
+    pub fn set_limit(&self, limit: Option<u32>) {
+        self.limit.set(limit.unwrap_or(NO_LIMIT));
+    }
+
+    /// Has it all the sessions that it may have?
+    pub fn is_full(&self) -> bool {
+        self.active.get() >= self.limit.get()
+    }
+
+    /// Where those wait who find it full.
+    pub(super) fn set_queue(&self, queue: &Arc<Queue>) {
+        *self.queue.write() = Arc::clone(queue);
+    }
+
+    /// Counts one more session on it, of a policy that has `seen` so many there, or did not look.
+    /// Whether it did: not if the number has moved meanwhile, or if there are as many as may be.
+    pub(super) fn claim(&self, seen: Option<u32>) -> bool {
+        match (seen, self.limit()) {
+            (None, None) => {
+                self.active.claim();
+                true
+            }
+            (None, Some(limit)) => self.active.claim_below(limit),
+            (Some(seen), limit) => {
+                limit.is_none_or(|limit| seen < limit) && self.active.claim_if(seen)
+            }
+        }
+    }
+
+    /// Counts one session less, and has the first of those who wait for that look.
+    pub(super) fn release(&self) {
+        self.active.release();
+        // Nobody waits for a backend that takes any number. A limit that comes with a reload at this
+        // very moment may be missed: who waits looks again by itself before long.
+        if self.limit().is_some() {
+            let queue = Arc::clone(&self.queue.read());
+            queue.wake();
+        }
     }
 
     /// How it stands in its pool.

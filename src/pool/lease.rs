@@ -30,6 +30,6 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.backend.active.release();
+        self.backend.release();
     }
 }

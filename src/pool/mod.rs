@@ -11,14 +11,14 @@ mod lease;
 pub use backend::{Backend, Condition, Counts};
 pub use lease::Lease;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::config::{self, WhenDown};
-use crate::policy::balance::{Choice, Rotation};
+use crate::policy::balance::{Choice, Member, Rotation};
 use crate::policy::eligible::{self, Mode, Rules, Standing};
 use crate::policy::health::{Health, is_probed};
-use crate::policy::splitmix;
-use crate::sync::{Mutex, Published, Ticket};
+use crate::policy::{queue, splitmix};
+use crate::sync::{Mutex, Published, Queue, Ticket};
 
 /// A named set of backends with one balancing policy.
 #[derive(Debug)]
@@ -36,7 +36,9 @@ pub struct Pool {
     /// that of two at once the one that looked later is not overwritten by the other.
     reported: Mutex<Mode>,
     /// Goes on from one pool to the one that replaces it.
-    sequence: Arc<Sequence>,
+    lineage: Arc<Lineage>,
+    /// How many sessions may wait for a backend; `None`: none ever has to.
+    queue_room: Option<usize>,
 }
 
 /// Who can take a session.
@@ -48,40 +50,72 @@ struct Members {
     mode: Mode,
 }
 
-/// Where the picks of a pool have got to.
+/// What a pool hands on to the one that replaces it.
 #[derive(Debug)]
-struct Sequence {
+struct Lineage {
     /// One for each first pick of a session, so that the rotation goes on from session to session.
     first_tickets: Ticket,
     /// Where the random sequences start.
     random_seed: u64,
+    /// Where sessions wait for a backend. Its backends have it too, to wake the first when one of
+    /// them has room again.
+    queue: Arc<Queue>,
+    /// The pool that is in force. Written by the thread that makes all changes; read by sessions that
+    /// have waited, for which another may be in force by then. Weak: the pool holds this.
+    latest: Published<Weak<Pool>>,
 }
 
 impl Pool {
     /// A pool in which nobody can take a session until the first [`Pool::publish`].
     pub fn new(config: &config::Pool, backends: Vec<Arc<Backend>>, random_seed: u64) -> Pool {
-        let sequence = Arc::new(Sequence {
+        let lineage = Arc::new(Lineage {
             first_tickets: Ticket::default(),
             random_seed,
+            queue: Arc::default(),
+            latest: Published::new(Weak::new()),
         });
-        Pool::build(config, backends, sequence)
+        Pool::build(config, backends, lineage)
     }
 
     /// The pool that takes the place of this one: picks go on where they are. Nobody can take a session until
     /// its first [`Pool::publish`].
     pub fn replaced_by(&self, config: &config::Pool, backends: Vec<Arc<Backend>>) -> Pool {
-        Pool::build(config, backends, Arc::clone(&self.sequence))
+        Pool::build(config, backends, Arc::clone(&self.lineage))
     }
 
-    fn build(config: &config::Pool, backends: Vec<Arc<Backend>>, sequence: Arc<Sequence>) -> Pool {
+    fn build(config: &config::Pool, backends: Vec<Arc<Backend>>, lineage: Arc<Lineage>) -> Pool {
+        for backend in &backends {
+            backend.set_queue(&lineage.queue);
+        }
         Pool {
+            queue_room: config.has_queue().then(|| {
+                let backends = config.backends.iter();
+                queue::room(backends.map(|backend| backend.max_queue))
+            }),
             config: config.clone(),
             name: config.name.as_str().into(),
             backends,
             members: Published::new(Members::default()),
             reported: Mutex::default(),
-            sequence,
+            lineage,
         }
+    }
+
+    /// From now on this is the pool of its name that sessions find which have waited.
+    pub fn take_over(self: &Arc<Self>) {
+        self.lineage.latest.store(Arc::downgrade(self));
+    }
+
+    /// The pool of this name that is in force now.
+    pub fn latest(self: &Arc<Self>) -> Arc<Pool> {
+        let latest = self.lineage.latest.load();
+        latest.upgrade().unwrap_or_else(|| Arc::clone(self))
+    }
+
+    /// Where sessions wait for a backend, and how many may; `None`: none ever has to.
+    pub fn queue(&self) -> Option<(&Arc<Queue>, usize)> {
+        let room = self.queue_room?;
+        Some((&self.lineage.queue, room))
     }
 
     /// Builds the rotation anew from what is known and wanted of the backends. Called by the health
@@ -99,6 +133,8 @@ impl Pool {
             in_reserve: Rotation::new(&chosen.in_reserve),
             mode: chosen.mode,
         });
+        // Whoever waits may be able to go on now, or has nobody left to wait for.
+        self.lineage.queue.wake();
         // While first probes are on their way, who happened to answer first means nothing.
         let is_undecided = |one: &Arc<Backend>| {
             one.health() == Health::Starting && is_probed(one.intent().current().state)
@@ -123,7 +159,7 @@ impl Pool {
         let failed = tried.last().copied();
         let ticket = failed
             .and_then(|index| self.backends.get(index))
-            .map_or(&self.sequence.first_tickets, |backend| {
+            .map_or(&self.lineage.first_tickets, |backend| {
                 &backend.retry_tickets
             })
             .take();
@@ -139,36 +175,47 @@ impl Pool {
     fn pick(&self, rotation: &Rotation, tried: &[usize], ticket: u64) -> Option<Lease> {
         // Each kind of ticket has a random sequence of its own.
         let kind = tried.last().map_or(0, |index| *index as u64 + 1);
-        let seed = splitmix::nth(self.sequence.random_seed, kind);
+        let seed = splitmix::nth(self.lineage.random_seed, kind);
         loop {
             let pick = (self.config.balance.pick)(&Choice {
                 rotation,
                 active: &|index| self.active(index),
+                is_full: &|index| self.is_full(index),
                 tried,
                 ticket,
                 random: splitmix::nth(seed, ticket),
             })?;
             let backend = self.backends.get(pick.backend)?;
-            match pick.seen {
-                None => backend.active.claim(),
-                Some(seen) if backend.active.claim_if(seen) => {}
-                // Another session was faster, so this choice rests on a count that is no more.
-                // It got its backend, so somebody always gets on: nobody can be kept out for ever
-                // except by others that are served.
-                Some(_) => continue,
+            if backend.claim(pick.seen) {
+                return Some(Lease::new(Arc::clone(backend), pick.backend));
             }
-            return Some(Lease::new(Arc::clone(backend), pick.backend));
+            // Another session was faster, so this choice rests on a count that is no more. It got its
+            // backend, so somebody always gets on: nobody can be kept out for ever except by others
+            // that are served.
         }
+    }
+
+    /// Is there a backend that could take a session which has tried these, if it were not full?
+    pub fn has_untried(&self, tried: &[usize]) -> bool {
+        let is_untried = |member: &Member| !tried.contains(&member.backend);
+        self.members.with(|members| {
+            let rotations = [&members.rotation, &members.in_reserve];
+            // Who is in reserve is for those who have tried in vain.
+            let open_to_it = if tried.is_empty() { 1 } else { 2 };
+            let mut all = rotations.iter().take(open_to_it);
+            all.any(|rotation| rotation.members().iter().any(is_untried))
+        })
     }
 
     /// What a pick would look at if it came now, for whoever explains it; no ticket is taken.
     pub fn peek<R>(&self, look: impl FnOnce(&Choice<'_>) -> R) -> R {
-        let ticket = self.sequence.first_tickets.next();
-        let seed = splitmix::nth(self.sequence.random_seed, 0);
+        let ticket = self.lineage.first_tickets.next();
+        let seed = splitmix::nth(self.lineage.random_seed, 0);
         self.members.with(|members| {
             look(&Choice {
                 rotation: &members.rotation,
                 active: &|index| self.active(index),
+                is_full: &|index| self.is_full(index),
                 tried: &[],
                 ticket,
                 random: splitmix::nth(seed, ticket),
@@ -179,6 +226,11 @@ impl Pool {
     fn active(&self, index: usize) -> u32 {
         let backend = self.backends.get(index);
         backend.map_or(0, |backend| backend.active.get())
+    }
+
+    fn is_full(&self, index: usize) -> bool {
+        let backend = self.backends.get(index);
+        backend.is_some_and(|backend| backend.is_full())
     }
 
     /// How many backends are up.

@@ -19,7 +19,28 @@ pub(super) struct Draft {
     /// In the order of the config. A pool in which nothing has changed is the old one.
     pub(super) pools: Vec<Arc<Pool>>,
     /// What the config wants of each backend.
-    pub(super) wishes: Vec<(Arc<Backend>, Wish)>,
+    pub(super) wishes: Vec<Wanted>,
+}
+
+/// What the config wants of a backend.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    backend: Arc<Backend>,
+    wish: Wish,
+    limit: Option<u32>,
+}
+
+impl Wanted {
+    /// Makes it so.
+    pub(super) fn put_in_force(&self) {
+        let Wanted {
+            backend,
+            wish,
+            limit,
+        } = self;
+        backend.set_intent(backend.intent().reloaded(*wish));
+        backend.set_limit(*limit);
+    }
 }
 
 /// A different start of the random sequences in each process, from std's own source of randomness.
@@ -46,7 +67,7 @@ pub(super) fn draft(config: &Config, running: &Running) -> Result<Draft, StartEr
 fn build_pool(
     config: &config::Pool,
     running: &Running,
-    wishes: &mut Vec<(Arc<Backend>, Wish)>,
+    wishes: &mut Vec<Wanted>,
 ) -> Result<Arc<Pool>, StartError> {
     let health = match config.health_check {
         Some(_) => Health::Starting,
@@ -66,7 +87,11 @@ fn build_pool(
                 backend.set_intent(Intent::new(wish));
                 Arc::new(backend)
             });
-            wishes.push((Arc::clone(&backend), wish));
+            wishes.push(Wanted {
+                backend: Arc::clone(&backend),
+                wish,
+                limit: of_config.max_connections,
+            });
             backends.push(backend);
         }
     }

@@ -172,10 +172,11 @@ impl Server {
         }
 
         // From here on nothing fails.
-        for (backend, wish) in &draft.wishes {
-            backend.set_intent(backend.intent().reloaded(*wish));
+        for wanted in &draft.wishes {
+            wanted.put_in_force();
         }
         for pool in &draft.pools {
+            pool.take_over();
             health::publish(pool, &self.log);
         }
         self.settle_admin(admin);

@@ -28,6 +28,7 @@
 mod admit;
 mod measure;
 mod opening;
+mod queue;
 mod report;
 mod route;
 mod way;
@@ -55,6 +56,7 @@ use crate::sync::{Counter, Permit, Ticket};
 use crate::threads::{self, Name, Running, Seat};
 pub use admit::{is_proxy, let_in};
 use opening::Opening;
+use queue::Search;
 use report::Report;
 pub use route::Routes;
 use way::{Way, client_failed, server_failed};
@@ -168,22 +170,15 @@ pub fn run(context: &Context, arrival: Arrival) {
 /// read yet (a PROXY header is not the client's), so nothing can be lost.
 fn find_backend(
     context: &Context,
-    pool: &Pool,
+    pool: &Arc<Pool>,
     live: &Live,
     report: &mut Report<'_>,
 ) -> Result<(Lease, TcpStream), EndReason> {
     let client = &live.client.stream;
     let give_up_at = Instant::now() + context.timeouts.connect;
-    let mut tried = Vec::new();
+    let mut search = Search::new(context, pool, live);
     loop {
-        let lease = match pool.lease(&tried) {
-            Some(lease) => lease,
-            None if tried.is_empty() => return Err(EndReason::NoBackend),
-            None => {
-                tried.clear();
-                continue;
-            }
-        };
+        let lease = search.lease(report)?;
         let backend = lease.backend();
         threads::set_name(&threads::name_of(
             format_args!("c{}>", live.origin.id),
@@ -230,7 +225,7 @@ fn find_backend(
             return Err(connect_failed(&error));
         }
         context.stats.retries.increment();
-        tried.push(lease.index());
+        search.has_tried(&lease);
     }
 }
 
@@ -239,6 +234,7 @@ fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
     match (reason, when_down) {
         (
             EndReason::ClientLeft
+            | EndReason::ClientLeftQueue
             | EndReason::ClientLeftBeforeHeader
             | EndReason::ClientLeftBeforeHello
             | EndReason::Refused,
@@ -252,7 +248,7 @@ fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
             | EndReason::NoRoute,
             _,
         )
-        | (_, WhenDown::Reset | WhenDown::FailOpen) => {
+        | (_, WhenDown::Reset | WhenDown::Hold | WhenDown::FailOpen) => {
             abort::reset(client);
         }
         (_, WhenDown::Close) => abort::finish_unread(client),

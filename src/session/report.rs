@@ -28,6 +28,7 @@ pub(super) struct Report<'a> {
     live: &'a Live,
     backend: Option<Arc<Backend>>,
     connect: Option<Duration>,
+    queued: Option<Duration>,
 }
 
 impl<'a> Report<'a> {
@@ -44,7 +45,14 @@ impl<'a> Report<'a> {
             live,
             backend: None,
             connect: None,
+            queued: None,
         }
+    }
+
+    /// Takes note of a wait for a backend that has room.
+    pub(super) fn has_waited(&mut self, time: Duration) {
+        *self.queued.get_or_insert_default() += time;
+        self.context.stats.queue_time.observe(time);
     }
 
     /// Takes note of the backend that answered.
@@ -99,6 +107,7 @@ impl Drop for Report<'_> {
             bytes_in: self.live.bytes_in.get(),
             bytes_out: self.live.bytes_out.get(),
             connect: self.connect,
+            queued: self.queued,
             duration,
             attempts: self.attempts,
             failures: std::mem::take(&mut self.failures),

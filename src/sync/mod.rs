@@ -15,7 +15,7 @@
 //! | --- | --- | --- | --- | --- | --- |
 //! | [`Ticket`] | every pick, `fetch_add` | the same call | Relaxed | the number only chooses a slot; the slots come from a [`Published`] rotation, whose lock orders them | `ticket_is_unique` |
 //! | [`Counter`] (and the [`Histogram`] made of them) | many threads, `fetch_add`; the log thread takes, `swap` | the log thread; who answers for the metrics | Relaxed | a statistic: nothing is read because of it | `counter_loses_nothing` |
-//! | [`Active`] | claim: `compare_exchange` or `fetch_add`; end of a lease: `fetch_sub` | balancing policies | Relaxed | a load estimate; the claim's compare-exchange is atomic in any ordering, and the backend it belongs to never moves or dies under a lease (it is held by an `Arc`) | `active_claims_spread_a_burst` and two more |
+//! | [`Active`] | claim: `compare_exchange`, `fetch_update` or `fetch_add`; end of a lease: `fetch_sub` | balancing policies | Relaxed | a load estimate; the claim's compare-exchange is atomic in any ordering, and the backend it belongs to never moves or dies under a lease (it is held by an `Arc`) | `active_claims_spread_a_burst`, `active_claims_stay_below_the_limit` and two more |
 //! | [`Allowance`] | take: `compare_exchange`; giving back: `fetch_add` | the same calls | Acquire to take, Release to give back; partner: the other call | whoever takes a place that was given back opens its pipe after the one before has closed its own | `allowance_is_never_exceeded` |
 //! | [`Progress`] | one thread at a time, load + store; a hand-over by a [`Slot`] is between two | the reaper; the session thread at the end | Relaxed | a single writer can't lose an update; the reaper only compares it with its own last reading, and the join of the return thread orders the last read | `progress_of_one_writer_only_grows_and_loses_nothing` |
 //! | [`Cause`] | first of several, `compare_exchange` | the session thread at the end | Relaxed | the value is all there is to know; the join of the return thread orders the last read | `cause_is_the_first_that_was_given` |
@@ -29,11 +29,12 @@
 //! | type | who waits | for | model |
 //! | --- | --- | --- | --- |
 //! | [`Gate`] | a listener's thread | room for a session | `gate_is_never_above_the_limit_and_everybody_gets_in` and three more |
+//! | [`Queue`] | a session's thread | its turn at a backend that is full | `queue_serves_one_after_the_other` and two more |
 //! | [`Handover`] | a session's thread | the result of its return thread | `handover_loses_no_wake_up` |
 //! | [`Slot`] | a parked thread | its next job | `slot_loses_no_job`, `slot_gives_one_job_after_another_and_then_the_dismissal` |
 //! | [`Published`] | nobody, but for the time of a copy | | `published_is_whole_and_never_goes_back` |
 //!
-//! The models are in `tests/loom.rs`, each beside a broken variant for which the model checker finds
+//! The models are in `tests/loom/`, each beside a broken variant for which the model checker finds
 //! the order of steps that breaks it; `scripts/test-loom` runs them.
 
 mod allowance;
@@ -42,6 +43,7 @@ mod handover;
 mod histogram;
 mod parking;
 mod primitives;
+mod queue;
 
 pub use allowance::{Allowance, Allowed};
 pub use gate::{Closed, Gate, Permit};
@@ -49,6 +51,7 @@ pub use handover::Handover;
 pub use histogram::{Distribution, Histogram};
 pub use parking::{Slot, Woken};
 pub use primitives::{Condvar, Mutex, RwLock};
+pub use queue::{Joined, Place, Queue};
 
 use std::sync::Arc;
 
@@ -127,6 +130,15 @@ impl Active {
             .is_ok()
     }
 
+    /// One more unless there are `limit` already; says whether it was counted.
+    ///
+    /// Looking and adding are a single step here too: of two sessions that both see the last free
+    /// place, one gets it.
+    pub fn claim_below(&self, limit: u32) -> bool {
+        let one_more = |active| (active < limit).then_some(active + 1);
+        self.0.fetch_update(Relaxed, Relaxed, one_more).is_ok()
+    }
+
     /// One less. Called once for each claim, by the lease.
     pub fn release(&self) {
         let before = self.0.fetch_sub(1, Relaxed);
@@ -188,16 +200,21 @@ impl Flag {
 /// A small number that is chosen once and may be chosen anew. Written by the thread that makes all
 /// changes; read by many, often.
 #[derive(Debug, Default)]
-pub struct Setting(AtomicU8);
+pub struct Setting(AtomicU32);
 
 impl Setting {
+    /// Starts with `value`.
+    pub fn new(value: u32) -> Setting {
+        Setting(AtomicU32::new(value))
+    }
+
     /// Chooses.
-    pub fn set(&self, value: u8) {
+    pub fn set(&self, value: u32) {
         self.0.store(value, Relaxed);
     }
 
     /// What was chosen last, as far as this thread can know.
-    pub fn get(&self) -> u8 {
+    pub fn get(&self) -> u32 {
         self.0.load(Relaxed)
     }
 }
@@ -289,6 +306,16 @@ mod tests {
         assert!(active.claim_if(1));
         active.release();
         assert_eq!(active.get(), 1);
+    }
+
+    #[test]
+    fn of_many_who_claim_the_last_place_one_wins() {
+        let active = Active::default();
+        active.claim();
+        let won = four_at_once(|| active.claim_below(2));
+        assert_eq!(won.into_iter().filter(|won| *won).count(), 1);
+        assert!(!active.claim_below(2));
+        assert_eq!(active.get(), 2);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the types of this module are made of: std's atomics and parking, `parking_lot`'s locks.
 //!
-//! Under `--cfg loom` the same names stand for loom's, so that `tests/loom.rs` can run the very
+//! Under `--cfg loom` the same names stand for loom's, so that `tests/loom/` can run the very
 //! types that the program uses through every order in which their steps can happen. No other
 //! build knows of loom.
 

@@ -230,13 +230,18 @@ fn admin() -> impl Strategy<Value = Option<Admin>> {
 }
 
 fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits, Performance)> {
-    let timeouts = (time(1), option::of(time(1)), option::of(time(1))).prop_map(
-        |(connect, idle, half_close)| Timeouts {
+    let timeouts = (
+        time(1),
+        option::of(time(1)),
+        option::of(time(1)),
+        option::of(time(1)),
+    )
+        .prop_map(|(connect, idle, half_close, queue)| Timeouts {
             connect,
             idle,
             half_close,
-        },
-    );
+            queue,
+        });
     let shutdown =
         (time(0), option::of(time(0))).prop_map(|(pre_stop_delay, drain_timeout)| Shutdown {
             pre_stop_delay,
@@ -325,12 +330,13 @@ pools:
       fall: 3
       jitter: 10%
     backends:
-      - { address: \"127.0.0.1:8000\", weight: 1, state: ready, backup: false }
-      - { name: b, address: \"db:5432\", weight: 3, state: ready, backup: false }
+      - { address: \"127.0.0.1:8000\", weight: 1, state: ready, backup: false, max_connections: off, max_queue: off }
+      - { name: b, address: \"db:5432\", weight: 3, state: ready, backup: false, max_connections: off, max_queue: off }
 timeouts:
   connect: 5s
   idle: 1h 30m
   half_close: 30s
+  queue: 5s
 shutdown:
   pre_stop_delay: 0s
   drain_timeout: 25s

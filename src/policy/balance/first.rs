@@ -13,7 +13,7 @@ pub static POLICY: Policy = Policy {
 fn pick(choice: &Choice<'_>) -> Option<Pick> {
     let mut members = choice.rotation.members().iter();
     members
-        .find(|member| choice.is_untried(member.backend))
+        .find(|member| choice.is_open(member.backend))
         .copied()
         .map(Pick::blind)
 }

@@ -24,7 +24,7 @@ fn pick(choice: &Choice<'_>) -> Option<Pick> {
     after
         .iter()
         .chain(before)
-        .filter(|member| choice.is_untried(member.backend))
+        .filter(|member| choice.is_open(member.backend))
         .map(|&member| Load::of(member, choice))
         .reduce(Load::lesser)
         .map(Pick::from)

@@ -49,8 +49,8 @@ pub struct Policy {
     pub name: &'static str,
     /// What it does, in one line, for help texts.
     pub summary: &'static str,
-    /// Picks a backend: always a member of the rotation, never one already tried, and `None` only
-    /// when there is no such backend.
+    /// Picks a backend: always a member of the rotation, never one already tried or full, and `None`
+    /// only when there is no such backend.
     pub pick: fn(&Choice<'_>) -> Option<Pick>,
     /// Says of each member of the rotation, in its order, how it stands for this first try, in half a
     /// sentence: for `evener explain`.
@@ -63,6 +63,8 @@ pub struct Choice<'a> {
     pub rotation: &'a Rotation,
     /// Tells how many sessions a backend, by its index in the pool, holds now.
     pub active: &'a dyn Fn(usize) -> u32,
+    /// Tells whether a backend, by its index in the pool, has all the sessions that it may have.
+    pub is_full: &'a dyn Fn(usize) -> bool,
     /// The backends, by index in the pool, that this session has tried already, in that order:
     /// empty for its first try.
     pub tried: &'a [usize],
@@ -89,10 +91,10 @@ pub struct Pick {
 }
 
 impl Choice<'_> {
-    /// Whether this session has not tried the backend yet. The list is short: one backend for each
-    /// retry.
-    fn is_untried(&self, backend: usize) -> bool {
-        !self.tried.contains(&backend)
+    /// Whether the backend has room for this session, which has not tried it yet. The list is short:
+    /// one backend for each retry.
+    fn is_open(&self, backend: usize) -> bool {
+        !self.tried.contains(&backend) && !(self.is_full)(backend)
     }
 }
 
@@ -126,6 +128,7 @@ impl fmt::Debug for Choice<'_> {
         let Choice {
             rotation,
             active,
+            is_full,
             tried,
             ticket,
             random,
@@ -135,9 +138,12 @@ impl fmt::Debug for Choice<'_> {
             .iter()
             .map(|m| active(m.backend))
             .collect();
+        let members = rotation.members().iter();
+        let full: Vec<bool> = members.map(|m| is_full(m.backend)).collect();
         f.debug_struct("Choice")
             .field("members", &rotation.members())
             .field("active", &active)
+            .field("full", &full)
             .field("tried", tried)
             .field("ticket", ticket)
             .field("random", random)
@@ -186,11 +192,12 @@ mod tests {
     proptest! {
         #![proptest_config(crate::policy::proptest_config())]
 
-        /// Whatever the circumstances, every policy picks a member that is untried, reports the
-        /// sessions that it really saw there, and gives up only when no such member is left.
+        /// Whatever the circumstances, every policy picks a member that is untried and not full, reports
+        /// the sessions that it really saw there, and gives up only when no such member is left.
         #[test]
         fn every_policy_keeps_the_contract(
             backends in prop::collection::vec((0_u32..5, 0_u32..4, any::<bool>()), 0..7),
+            limit in 1_u32..6,
             tried in prop::collection::vec(0_usize..8, 0..7),
             ticket in any::<u64>(),
             random in any::<u64>(),
@@ -198,7 +205,7 @@ mod tests {
             let weights: Vec<u32> = backends.iter().map(|b| b.0).collect();
             let active: Vec<u32> = backends.iter().map(|b| b.1).collect();
             let down: Vec<usize> = (0..backends.len()).filter(|&b| backends[b].2).collect();
-            let scene = Scene::with_down(&weights, &down).active(&active).tried(&tried);
+            let scene = Scene::with_down(&weights, &down).active(&active).tried(&tried).limit(limit);
             let candidates = scene.candidates();
             for policy in POLICIES {
                 match scene.pick(policy, ticket, random) {

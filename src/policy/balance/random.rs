@@ -30,7 +30,7 @@ fn standing(choice: &Choice<'_>) -> Vec<String> {
     members.iter().map(|member| tell(member.weight)).collect()
 }
 
-/// A uniformly random slot among those whose backend is untried and `wanted`; `bits` decide.
+/// A uniformly random slot among those whose backend is open to this session and `wanted`; `bits` decide.
 ///
 /// Draws from all slots and draws again after a miss, which leaves the wanted slots equally likely
 /// and takes O(1) while few are unwanted. After [`DRAWS_MAX`] misses one walk over the cycle, in
@@ -40,7 +40,7 @@ pub(super) fn draw(
     mut bits: u64,
     wanted: impl Fn(usize) -> bool,
 ) -> Option<Member> {
-    let eligible = |backend| choice.is_untried(backend) && wanted(backend);
+    let eligible = |backend| choice.is_open(backend) && wanted(backend);
     let slots = choice.rotation.slots().len() as u64;
     for _ in 0..DRAWS_MAX {
         let member = choice.rotation.turn(below(bits, slots))?;

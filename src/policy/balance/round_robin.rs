@@ -25,14 +25,19 @@ pub static WEIGHTED: Policy = Policy {
 };
 
 fn pick(choice: &Choice<'_>) -> Option<Pick> {
+    let by_chance = || random::draw(choice, choice.random, |_| true);
     let member = match choice.tried.last() {
-        None => choice.rotation.turn(choice.ticket),
-        Some(_) if choice.rotation.slots().len() > RETRY_SLOTS_MAX => {
-            random::draw(choice, choice.random, |_| true)
+        None => {
+            let turn = choice.rotation.turn(choice.ticket);
+            // Whose turn falls on a full backend goes to any other: the tickets of one slot are in step
+            // with each other, and would choose the same other again and again.
+            turn.filter(|member| choice.is_open(member.backend))
+                .or_else(by_chance)
         }
+        Some(_) if choice.rotation.slots().len() > RETRY_SLOTS_MAX => by_chance(),
         Some(&last) => choice.rotation.choose(
             slot_of(choice, last),
-            |backend| choice.is_untried(backend),
+            |backend| choice.is_open(backend),
             |count| choice.ticket % count,
         ),
     };

@@ -9,6 +9,8 @@ pub(super) struct Scene {
     pub(super) weights: Vec<u32>,
     pub(super) rotation: Rotation,
     pub(super) active: Vec<u32>,
+    /// How many sessions each may have.
+    pub(super) limit: u32,
     pub(super) tried: Vec<usize>,
 }
 
@@ -25,6 +27,7 @@ impl Scene {
             weights: weights.to_vec(),
             rotation: Rotation::new(&up),
             active: vec![0; weights.len()],
+            limit: u32::MAX,
             tried: Vec::new(),
         }
     }
@@ -36,6 +39,10 @@ impl Scene {
         }
     }
 
+    pub(super) fn limit(self, limit: u32) -> Scene {
+        Scene { limit, ..self }
+    }
+
     pub(super) fn tried(self, tried: &[usize]) -> Scene {
         Scene {
             tried: tried.to_vec(),
@@ -44,26 +51,22 @@ impl Scene {
     }
 
     pub(super) fn pick(&self, policy: &Policy, ticket: u64, random: u64) -> Option<Pick> {
-        (policy.pick)(&self.choice(&|backend| self.active[backend], ticket, random))
+        self.asked(ticket, random, policy.pick)
     }
 
     pub(super) fn standing(&self, policy: &Policy, ticket: u64) -> Vec<String> {
-        (policy.standing)(&self.choice(&|backend| self.active[backend], ticket, 42))
+        self.asked(ticket, 42, policy.standing)
     }
 
-    fn choice<'a>(
-        &'a self,
-        active: &'a dyn Fn(usize) -> u32,
-        ticket: u64,
-        random: u64,
-    ) -> Choice<'a> {
-        Choice {
+    fn asked<T>(&self, ticket: u64, random: u64, ask: fn(&Choice<'_>) -> T) -> T {
+        ask(&Choice {
             rotation: &self.rotation,
-            active,
+            active: &|backend| self.active[backend],
+            is_full: &|backend| self.active[backend] >= self.limit,
             tried: &self.tried,
             ticket,
             random,
-        }
+        })
     }
 
     /// What the tickets 0, 1, … `picks` - 1 pick, with the bits of a fixed SplitMix64 sequence.
@@ -88,7 +91,7 @@ impl Scene {
     pub(super) fn candidates(&self) -> Vec<usize> {
         let members = self.rotation.members().iter().map(|member| member.backend);
         members
-            .filter(|backend| !self.tried.contains(backend))
+            .filter(|&backend| !self.tried.contains(&backend) && self.active[backend] < self.limit)
             .collect()
     }
 }
