@@ -8,6 +8,7 @@ use super::{
 use crate::policy::balance::{Policy, round_robin};
 use crate::policy::health::AdminState;
 use crate::policy::schedule::JITTER_MAX;
+use crate::policy::socket::{ConnectOptions, ListenOptions};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -85,6 +86,17 @@ pub const CONNECTIONS_RANGE: RangeInclusive<u32> = 1..=1_000_000;
 pub const QUEUE_RANGE: RangeInclusive<u32> = 0..=1_000_000;
 /// What a rate may be, in a second or a minute: the counting is exact to one in so many.
 pub const RATE_RANGE: RangeInclusive<u32> = 1..=10_000;
+/// What the buffers of a socket may be, in bytes. The smallest holds a TLS hello, which is looked at before any
+/// of it is read.
+pub const BUFFER_RANGE: RangeInclusive<u32> = 16 << 10..=64 << 20;
+/// What `backlog` may be; the system's own limit is net.core.somaxconn.
+pub const BACKLOG_RANGE: RangeInclusive<u32> = 1..=1 << 20;
+/// What `count` of `keepalive` may be (MAX_TCP_KEEPCNT of the kernel).
+pub const KEEPALIVE_COUNT_RANGE: RangeInclusive<u32> = 1..=127;
+/// The longest time that the kernel takes for `keepalive` and `defer_accept` (MAX_TCP_KEEPIDLE).
+pub const KERNEL_SECONDS_MAX: Duration = Duration::from_secs(32767);
+/// Longest name of a network interface, bytes (IFNAMSIZ less its NUL).
+pub const INTERFACE_CHARS_MAX: usize = 15;
 /// What `jitter` may be: at its largest, the gap between two probes is half an interval to one and a half.
 pub const JITTER_RANGE: RangeInclusive<f64> = 0.0..=JITTER_MAX;
 /// The longest duration: 366 days. `off` says "for ever" better than a large number.
@@ -190,6 +202,7 @@ impl Listener {
             max_connections: None,
             accept_proxy_protocol: None,
             admission: Admission::default(),
+            socket: ListenOptions::USUAL,
         }
     }
 }
@@ -204,6 +217,7 @@ impl Pool {
             when_down: WhenDown::default(),
             panic_threshold: PANIC_THRESHOLD,
             send_proxy_protocol: None,
+            socket: ConnectOptions::USUAL,
             health_check: Some(HealthCheck::default()),
             backends,
         }

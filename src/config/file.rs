@@ -8,6 +8,7 @@ use super::pools::read_pool;
 use super::proxy_protocol::read_accept;
 use super::reader::{Map, Reading, text};
 use super::settings::{read_limits, read_log, read_performance, read_shutdown, read_timeouts};
+use super::socket::read_listen;
 use super::value::{name, number, or_off};
 use super::yaml::{Node, Value, parse};
 use super::{Admission, Bind, Config, Listener, Pool, Routes};
@@ -170,6 +171,7 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
     let max_connections = map.read(reading, "max_connections", None, limit);
     let accept_proxy_protocol = read_accept(map.take("accept_proxy_protocol"), reading);
     let admission = Admission::read(&mut map, reading);
+    let socket = read_listen(map.take("socket"), reading);
     reading.spots.insert(
         Part::ListenerName(index),
         map.spot(if map.has("name") { "name" } else { "bind" }),
@@ -187,6 +189,7 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
         max_connections,
         accept_proxy_protocol,
         admission,
+        socket,
     }
 }
 

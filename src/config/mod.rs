@@ -25,6 +25,7 @@ mod proxy_protocol;
 mod reader;
 mod routes;
 mod settings;
+mod socket;
 mod value;
 mod words;
 mod yaml;
@@ -44,6 +45,7 @@ use std::time::Duration;
 
 use crate::policy::bulk::Method;
 use crate::policy::proxy_protocol::Version;
+use crate::policy::socket::{ConnectOptions, ListenOptions};
 
 /// Everything that one run of evener is told, after validation.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +85,8 @@ pub struct Listener {
     pub accept_proxy_protocol: Option<AcceptProxy>,
     /// Which clients are let in, and how many from one address.
     pub admission: Admission,
+    /// What its sockets are told.
+    pub socket: ListenOptions,
 }
 
 /// One address to listen on.
@@ -111,6 +115,8 @@ pub struct Pool {
     pub panic_threshold: f64,
     /// The PROXY header that tells its backends whom a connection is for; `None` is `off`.
     pub send_proxy_protocol: Option<Version>,
+    /// What the sockets to its backends are told.
+    pub socket: ConnectOptions,
     /// How backends are probed; `None` is `off`, and every backend counts as up.
     pub health_check: Option<HealthCheck>,
     /// The servers; at least one.

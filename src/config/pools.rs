@@ -4,6 +4,7 @@ use super::address;
 use super::check::Part;
 use super::error::Problem;
 use super::reader::{Map, Reading, kind, text};
+use super::socket::read_connect;
 use super::value::{boolean, duration, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
 use super::{Backend, HealthCheck, Pool, Probe, WhenDown, defaults};
@@ -41,6 +42,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         let [v1, v2] = Version::ALL.map(|version| (version.word(), Some(version)));
         word("send_proxy_protocol", text, &[("off", None), v1, v2])
     });
+    let socket = read_connect(map.take("socket"), reading);
     let health_check = read_health_check(map.take("health_check"), reading);
     let backend_nodes = map.list(reading, "backends");
     if backend_nodes.is_none() {
@@ -60,6 +62,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         when_down,
         panic_threshold,
         send_proxy_protocol,
+        socket,
         health_check,
         backends,
     }

@@ -1,6 +1,7 @@
 //! A [`Config`] as YAML that loads again to an equal one: `--print-config`. Every key is written,
 //! defaults included, so that the text says all there is to say.
 
+use super::socket;
 use super::value::share_text;
 use super::{Admin, Backend, Config, HealthCheck, Listener, Pool, Probe};
 use crate::policy::proxy_protocol::Version;
@@ -117,7 +118,8 @@ fn write_listener(out: &mut String, listener: &Listener) -> fmt::Result {
             )
         }
     }?;
-    listener.admission.write(out)
+    listener.admission.write(out)?;
+    socket::write_listen(out, &listener.socket)
 }
 
 fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
@@ -129,6 +131,7 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
     writeln!(out, "    panic_threshold: {threshold}")?;
     let send = pool.send_proxy_protocol.map_or("off", Version::word);
     writeln!(out, "    send_proxy_protocol: {send}")?;
+    socket::write_connect(out, &pool.socket)?;
     match &pool.health_check {
         None => writeln!(out, "    health_check: off")?,
         Some(check) => write_health_check(out, check)?,
@@ -175,11 +178,11 @@ pub(super) fn time(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-fn time_or_off(duration: Option<Duration>) -> String {
+pub(super) fn time_or_off(duration: Option<Duration>) -> String {
     duration.map_or("off".to_string(), time)
 }
 
-fn number_or(number: Option<u32>, none: &str) -> String {
+pub(super) fn number_or(number: Option<u32>, none: &str) -> String {
     number.map_or(none.to_string(), |number| number.to_string())
 }
 

@@ -38,11 +38,11 @@ pub enum EndReason {
     ConnectRefused,
     /// The last attempt to connect took longer than `timeouts.connect`.
     ConnectTimeout,
-    /// The last attempt to connect failed otherwise (no route, no local port).
+    /// The last attempt to connect failed otherwise (no route).
     ConnectFailed,
     /// No backend of the pool can take a session.
     NoBackend,
-    /// evener lacked a descriptor or memory to connect.
+    /// evener lacked a descriptor, memory, a local port or a local address to connect.
     Resources,
     /// The drain's deadline passed, or a second signal came.
     Shutdown,

@@ -1,14 +1,16 @@
 //! One probe: one attempt to find out whether a backend answers.
 
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::config::Probe;
 use crate::net::connect::{self, ConnectError};
+use crate::net::outgoing::Outgoing;
 use crate::net::{proxy_protocol, wait};
 use crate::policy::proxy_protocol::{Endpoints, Version};
+use crate::policy::socket::ConnectOptions;
 
 /// What a probe has to do.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Task {
     pub(super) timeout: Duration,
     /// The PROXY header that the backend expects; a probe's says that it is for nobody.
     pub(super) proxy_header: Option<Version>,
+    /// What its socket is told.
+    pub(super) socket: ConnectOptions,
 }
 
 /// What a probe found.
@@ -46,7 +50,11 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// connection comes after that. All of it is given up when the other end of `asker` is closed.
 pub(super) fn run(task: &Task, asker: BorrowedFd<'_>, report: impl FnOnce(Outcome)) {
     let Probe::Tcp = task.probe;
-    match connect::connect(task.address, task.timeout, asker) {
+    let outgoing = Outgoing {
+        options: &task.socket,
+        client: None,
+    };
+    match connect::connect(task.address, task.timeout, outgoing, asker) {
         Ok(stream) => {
             if let Some(version) = task.proxy_header {
                 // A backend that has gone again by now did accept the connection.
@@ -56,9 +64,7 @@ pub(super) fn run(task: &Task, asker: BorrowedFd<'_>, report: impl FnOnce(Outcom
             end_quietly(&stream, asker);
         }
         Err(ConnectError::Resources(error)) => report(Outcome::NotAsked(error.to_string())),
-        Err(ConnectError::Failed(error)) if error.kind() == ErrorKind::AddrNotAvailable => {
-            report(Outcome::NoLocalPort(error.to_string()));
-        }
+        Err(ConnectError::Local(error)) => report(Outcome::NoLocalPort(error.to_string())),
         Err(error) => report(Outcome::Bad(error.to_string())),
     }
 }
@@ -100,6 +106,7 @@ mod tests {
             probe: Probe::Tcp,
             timeout: Duration::from_secs(5),
             proxy_header: None,
+            socket: ConnectOptions::USUAL,
         };
         run(&task, asker.as_fd(), |outcome| seen = Some(outcome));
         seen.unwrap()

@@ -54,6 +54,7 @@ impl Target {
             probe: self.check.probe.clone(),
             timeout: self.check.timeout,
             proxy_header: self.pool.config.send_proxy_protocol,
+            socket: self.pool.config.socket.clone(),
         }
     }
 

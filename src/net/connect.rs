@@ -13,8 +13,9 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{self, SocketFlags, SocketType, sockopt};
 
+use super::outgoing::{Outgoing, prepare};
 use super::wait::{GRACE_AFTER_FIN, fin_comes_first, poll_within};
-use super::{abort, family, set_needed_options};
+use super::{abort, family};
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -23,8 +24,11 @@ pub enum ConnectError {
     Refused,
     /// No answer in time.
     TimedOut,
-    /// Another failure on the way to this backend: no route, no local port left towards it.
+    /// Another failure on the way to this backend: no route, for example.
     Failed(io::Error),
+    /// evener's own side has no address or port left to come from, or its socket does not take an option. It
+    /// says nothing of the backend; another one may still be reached.
+    Local(io::Error),
     /// Whoever asked for it, a client mostly, left meanwhile. Nobody's fault.
     AskerLeft,
     /// evener itself lacks something: descriptors or memory. It says nothing of the backend.
@@ -37,7 +41,9 @@ impl std::fmt::Display for ConnectError {
             ConnectError::Refused => f.write_str("connection refused"),
             ConnectError::TimedOut => f.write_str("timed out"),
             ConnectError::AskerLeft => f.write_str("nobody waits for it any more"),
-            ConnectError::Failed(error) | ConnectError::Resources(error) => error.fmt(f),
+            ConnectError::Failed(error)
+            | ConnectError::Local(error)
+            | ConnectError::Resources(error) => error.fmt(f),
         }
     }
 }
@@ -50,6 +56,7 @@ impl From<Errno> for ConnectError {
             Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
                 ConnectError::Resources(errno.into())
             }
+            Errno::ADDRNOTAVAIL => ConnectError::Local(errno.into()),
             other => ConnectError::Failed(other.into()),
         }
     }
@@ -68,12 +75,13 @@ impl From<Errno> for ConnectError {
 pub fn connect(
     address: SocketAddr,
     timeout: Duration,
+    outgoing: Outgoing<'_>,
     asker: BorrowedFd<'_>,
 ) -> Result<TcpStream, ConnectError> {
     let deadline = Instant::now() + timeout;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = net::socket_with(family(address), SocketType::STREAM, flags, None)?;
-    set_needed_options(&socket)?;
+    prepare(&socket, outgoing, address)?;
     match start(&socket, address) {
         Ok(()) => {}
         Err(Errno::ALREADY) => wait(&socket, deadline, asker)?,
@@ -96,14 +104,15 @@ pub fn connect(
 fn may_be_local(port: u16) -> bool {
     /// As it was when the first connection was made. Nobody lowers it under a running server.
     static RANGE: OnceLock<RangeInclusive<u16>> = OnceLock::new();
-    RANGE
-        .get_or_init(|| {
-            let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
-            text.ok()
-                .and_then(|text| range(&text))
-                .unwrap_or(0..=u16::MAX)
-        })
-        .contains(&port)
+    RANGE.get_or_init(local_ports).contains(&port)
+}
+
+/// The ports that the system gives out; all of them if it does not say.
+pub(super) fn local_ports() -> RangeInclusive<u16> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    text.ok()
+        .and_then(|text| range(&text))
+        .unwrap_or(0..=u16::MAX)
 }
 
 /// Two numbers with space between them.
@@ -173,6 +182,7 @@ fn wait(
 pub(crate) mod tests {
     use super::*;
     use crate::net::listener::Bound;
+    use crate::policy::socket::KeepAlive;
     use rustix::net::AddressFamily;
     use std::io::Write;
     use std::net::{Ipv4Addr, Shutdown, TcpListener};
@@ -191,7 +201,7 @@ pub(crate) mod tests {
     /// An attempt that nobody gives up.
     fn undisturbed(address: SocketAddr, timeout: Duration) -> Result<TcpStream, ConnectError> {
         let (asker, _keep) = UnixStream::pair().unwrap();
-        connect(address, timeout, asker.as_fd())
+        connect(address, timeout, Outgoing::USUAL, asker.as_fd())
     }
 
     /// The two ends of a connection over loopback.
@@ -251,7 +261,12 @@ pub(crate) mod tests {
         for leave in [by_reset, by_fin] {
             let (client, accepted) = pair();
             leave(&client);
-            let result = connect(address, Duration::from_secs(3600), accepted.as_fd());
+            let result = connect(
+                address,
+                Duration::from_secs(3600),
+                Outgoing::USUAL,
+                accepted.as_fd(),
+            );
             assert!(matches!(result, Err(ConnectError::AskerLeft)), "{result:?}");
         }
     }
@@ -263,7 +278,12 @@ pub(crate) mod tests {
         client.write_all(b"question").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         let patience = 2 * GRACE_AFTER_FIN;
-        let result = connect(listener.local_addr().unwrap(), patience, accepted.as_fd());
+        let result = connect(
+            listener.local_addr().unwrap(),
+            patience,
+            Outgoing::USUAL,
+            accepted.as_fd(),
+        );
         assert!(matches!(result, Err(ConnectError::TimedOut)), "{result:?}");
     }
 
@@ -271,7 +291,7 @@ pub(crate) mod tests {
     fn the_socket_blocks_and_has_its_options() {
         let (ours, _theirs) = pair();
         assert!(sockopt::tcp_nodelay(&ours).unwrap() && sockopt::socket_oobinline(&ours).unwrap());
-        super::super::keep_alive(&ours).unwrap();
+        super::super::keep_alive(&ours, KeepAlive::USUAL).unwrap();
         assert!(sockopt::socket_keepalive(&ours).unwrap());
     }
 
@@ -290,13 +310,10 @@ pub(crate) mod tests {
                 ConnectError::Resources(_)
             ));
         }
-        for errno in [
-            Errno::HOSTUNREACH,
-            Errno::NETUNREACH,
-            Errno::ADDRNOTAVAIL,
-            Errno::ACCESS,
-        ] {
+        for errno in [Errno::HOSTUNREACH, Errno::NETUNREACH, Errno::ACCESS] {
             assert!(matches!(ConnectError::from(errno), ConnectError::Failed(_)));
         }
+        let no_port = ConnectError::from(Errno::ADDRNOTAVAIL);
+        assert!(matches!(no_port, ConnectError::Local(_)));
     }
 }

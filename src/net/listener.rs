@@ -10,18 +10,21 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
-use rustix::net::{self, Shutdown, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 
-use super::{family, set_stream_options};
+use super::options::{OptionError, UNTOLD, set_listen};
+use super::{family, set_oobinline};
+use crate::policy::socket::ListenOptions;
 use crate::sync::Flag;
 
-/// The kernel lowers the backlog to net.core.somaxconn; std's own 128 overflows in a burst.
-const BACKLOG: i32 = i32::MAX;
+/// The backlog of `auto`: the kernel lowers it to net.core.somaxconn; std's own 128 overflows in a burst.
+const BACKLOG_MAX: i32 = i32::MAX;
 
 /// An address that is taken but not open yet: clients are refused until [`Bound::listen`].
 #[derive(Debug)]
 pub struct Bound {
     socket: OwnedFd,
+    options: ListenOptions,
     is_inherited: bool,
 }
 
@@ -33,16 +36,29 @@ impl Bound {
     ///
     /// What socket(2) and bind(2) give: in use, no permission, no such address.
     pub fn new(address: SocketAddr, dual_stack: bool) -> io::Result<Bound> {
-        match Bound::open(address, dual_stack) {
-            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if dual_stack => Ok(Bound::open(
-                (Ipv4Addr::UNSPECIFIED, address.port()).into(),
-                false,
-            )?),
-            result => Ok(result?),
+        Bound::with(address, dual_stack, &ListenOptions::USUAL)
+    }
+
+    /// As [`Bound::new`], with what the socket is told.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Bound::new`], and an option that can't be had.
+    pub fn with(
+        address: SocketAddr,
+        dual_stack: bool,
+        options: &ListenOptions,
+    ) -> io::Result<Bound> {
+        match Bound::open(address, dual_stack, options) {
+            Err(error) if dual_stack && has_no_ipv6(&error) => {
+                let ipv4 = (Ipv4Addr::UNSPECIFIED, address.port()).into();
+                Bound::open(ipv4, false, options)
+            }
+            result => result,
         }
     }
 
-    fn open(address: SocketAddr, dual_stack: bool) -> rustix::io::Result<Bound> {
+    fn open(address: SocketAddr, dual_stack: bool, options: &ListenOptions) -> io::Result<Bound> {
         let socket = net::socket_with(
             family(address),
             SocketType::STREAM,
@@ -55,10 +71,16 @@ impl Bound {
         if address.is_ipv6() {
             sockopt::set_ipv6_v6only(&socket, !dual_stack)?;
         }
-        set_stream_options(&socket)?;
+        set_oobinline(&socket)?;
+        let untold = ListenOptions {
+            common: UNTOLD,
+            ..ListenOptions::USUAL
+        };
+        set_listen(&socket, Some(&untold), options, address.is_ipv6()).map_err(refused)?;
         net::bind(&socket, &address)?;
         Ok(Bound {
             socket,
+            options: options.clone(),
             is_inherited: false,
         })
     }
@@ -68,12 +90,24 @@ impl Bound {
     ///
     /// # Errors
     ///
-    /// What setsockopt(2) gives: not a TCP socket.
+    /// What setsockopt(2) gives: not a TCP socket, or an option that can't be had.
     pub fn inherited(socket: TcpListener) -> io::Result<Bound> {
+        Bound::inherited_with(socket, &ListenOptions::USUAL)
+    }
+
+    /// As [`Bound::inherited`], with what the socket is told.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Bound::inherited`].
+    pub fn inherited_with(socket: TcpListener, options: &ListenOptions) -> io::Result<Bound> {
+        let is_ipv6 = socket.local_addr()?.is_ipv6();
         let socket = OwnedFd::from(socket);
-        set_stream_options(&socket)?;
+        set_oobinline(&socket)?;
+        set_listen(&socket, None, options, is_ipv6).map_err(refused)?;
         Ok(Bound {
             socket,
+            options: options.clone(),
             is_inherited: true,
         })
     }
@@ -85,9 +119,39 @@ impl Bound {
     /// `AddrInUse` when another process began to listen in the meantime.
     pub fn listen(self) -> io::Result<TcpListener> {
         // One that listens already gets the new backlog.
-        net::listen(&self.socket, BACKLOG)?;
+        net::listen(&self.socket, backlog(&self.options))?;
         Ok(TcpListener::from(self.socket))
     }
+}
+
+/// Does this machine do without IPv6?
+fn has_no_ipv6(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL)
+    )
+}
+
+fn refused(error: OptionError) -> io::Error {
+    io::Error::other(error)
+}
+
+fn backlog(options: &ListenOptions) -> i32 {
+    let backlog = options.backlog.map(i32::try_from);
+    backlog.map_or(BACKLOG_MAX, |backlog| backlog.unwrap_or(BACKLOG_MAX))
+}
+
+/// Tries all options on a socket that listens nowhere, so that what can't be is told before anything has
+/// changed.
+///
+/// # Errors
+///
+/// The first option that can't be had.
+pub fn try_options(options: &ListenOptions) -> Result<(), OptionError> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None);
+    let socket = socket.map_err(super::options::of("socket"))?;
+    set_listen(&socket, None, options, false)
 }
 
 /// An address that is open for clients. Shared by the thread that accepts here and by the server,
@@ -137,6 +201,22 @@ impl Listening {
     /// Those of getsockname(2).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+
+    /// Tells the socket other options than `before`: the connections that are accepted from now on have
+    /// them. It goes on listening all the while.
+    ///
+    /// # Errors
+    ///
+    /// The option that it does not take.
+    pub fn tell(&self, before: &ListenOptions, now: &ListenOptions) -> Result<(), OptionError> {
+        let is_ipv6 = self.local_addr().is_ok_and(|address| address.is_ipv6());
+        set_listen(&self.socket, Some(before), now, is_ipv6)?;
+        if before.backlog != now.backlog {
+            let listening = net::listen(&self.socket, backlog(now));
+            listening.map_err(super::options::of("backlog"))?;
+        }
+        Ok(())
     }
 
     /// The socket once more, for a program that this process starts: it stays open there.
@@ -244,8 +324,8 @@ pub fn shut_down(listener: impl AsFd) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::KEEPALIVE_IDLE;
     use crate::net::connect::tests::plain;
+    use crate::policy::socket::KeepAlive;
     use std::net::Ipv6Addr;
 
     fn listen(address: SocketAddr, dual_stack: bool) -> Listening {
@@ -280,7 +360,10 @@ mod tests {
         let (accepted, _) = accept(&listener).unwrap();
         assert!(sockopt::tcp_nodelay(&accepted).unwrap());
         assert!(sockopt::socket_keepalive(&accepted).unwrap());
-        assert_eq!(sockopt::tcp_keepidle(&accepted).unwrap(), KEEPALIVE_IDLE);
+        assert_eq!(
+            sockopt::tcp_keepidle(&accepted).unwrap(),
+            KeepAlive::USUAL.idle
+        );
         assert!(sockopt::socket_oobinline(&accepted).unwrap());
     }
 

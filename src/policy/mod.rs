@@ -18,6 +18,7 @@
 //! - [`rate`] says how often something may happen: a token bucket.
 //! - [`routes`] says which route of a listener such a client takes.
 //! - [`schedule`] says when the next probe is due.
+//! - [`socket`] is what sockets are told.
 //! - [`splitmix`] makes random bits out of a counter.
 
 pub mod access;
@@ -34,6 +35,7 @@ pub mod queue;
 pub mod rate;
 pub mod routes;
 pub mod schedule;
+pub mod socket;
 pub mod splitmix;
 
 /// The settings of every property test: the same cases in every run, and no files left behind.

@@ -12,6 +12,7 @@ use crate::acceptor::{self, Acceptor};
 use crate::config::{self, Config};
 use crate::limits::Capacity;
 use crate::net::listener::{Bound, Listening};
+use crate::policy::socket::ListenOptions;
 use crate::session::Context;
 use crate::sync::{Gate, Published};
 use crate::systemd::Inherited;
@@ -29,6 +30,8 @@ pub(super) struct Entrance {
     bind: config::Bind,
     /// Name of the listener that it belongs to.
     listener: String,
+    /// What its socket was told last.
+    options: ListenOptions,
     /// Shared with the acceptor; shut down, it ends that.
     socket: Arc<Listening>,
     /// Written by the server; read by the acceptor.
@@ -41,6 +44,7 @@ pub(super) struct Entrance {
 pub(super) struct Taken {
     listener: String,
     bind: config::Bind,
+    options: ListenOptions,
     bound: Bound,
 }
 
@@ -72,12 +76,13 @@ impl Entrances {
         let (_, missing) = self.matched(config);
         let take = |(listener, bind): (&config::Listener, &config::Bind)| {
             let bound = service::take(bind, inherited).map_or_else(
-                || Bound::new(bind.address, bind.dual_stack),
-                Bound::inherited,
+                || Bound::with(bind.address, bind.dual_stack, &listener.socket),
+                |socket| Bound::inherited_with(socket, &listener.socket),
             );
             Ok(Taken {
                 listener: listener.name.clone(),
                 bind: bind.clone(),
+                options: listener.socket.clone(),
                 bound: bound.map_err(|error| self.bind_error(bind, error))?,
             })
         };
@@ -156,27 +161,35 @@ impl Entrances {
         Ok(())
     }
 
-    /// Gives each entrance the context of its listener in this config, and closes those that have none.
+    /// Gives each entrance the context of its listener in this config and tells its socket the options, and
+    /// closes those that have none. What a socket does not take is returned: that was tried before, so it is
+    /// not to be expected.
     pub(super) fn settle(
         &mut self,
         config: &Config,
         context: impl Fn(&str) -> Option<Arc<Context>>,
-    ) {
+    ) -> Vec<String> {
+        let mut refused = Vec::new();
         let (homes, _) = self.matched(config);
-        let homes: Vec<Option<String>> = homes
+        let homes: Vec<Option<(String, ListenOptions)>> = homes
             .into_iter()
-            .map(|home| home.map(|listener| listener.name.clone()))
+            .map(|home| home.map(|listener| (listener.name.clone(), listener.socket.clone())))
             .collect();
         for (mut entrance, home) in std::mem::take(&mut self.open).into_iter().zip(homes) {
-            match home.and_then(|name| Some((context(&name)?, name))) {
-                Some((context, name)) => {
+            match home.and_then(|(name, options)| Some((context(&name)?, name, options))) {
+                Some((context, name, options)) => {
                     entrance.context.put(context);
+                    if let Err(error) = entrance.socket.tell(&entrance.options, &options) {
+                        refused.push(format!("listener {name}: {error}"));
+                    }
+                    entrance.options = options;
                     entrance.listener = name;
                     self.open.push(entrance);
                 }
                 None => self.retire(entrance),
             }
         }
+        refused
     }
 
     fn retire(&mut self, entrance: Entrance) {
@@ -245,6 +258,7 @@ fn open(taken: Taken, tools: &Tools, context: Arc<Context>) -> Result<Entrance, 
     let Taken {
         listener,
         bind,
+        options,
         bound,
     } = taken;
     let socket = Listening::new(bound).map_err(|error| StartError::Bind {
@@ -266,6 +280,7 @@ fn open(taken: Taken, tools: &Tools, context: Arc<Context>) -> Result<Entrance, 
     Ok(Entrance {
         bind,
         listener,
+        options,
         socket,
         context,
         thread: thread.map_err(StartError::Thread)?,

@@ -13,6 +13,7 @@ mod changes;
 mod entrances;
 mod error;
 mod leaving;
+mod options;
 mod plan;
 mod reload;
 mod service;

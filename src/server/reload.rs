@@ -15,7 +15,7 @@ use super::admin::{AdminChange, NextAdmin};
 use super::build::{self, Draft};
 use super::entrances::{Entrances, Taken};
 use super::leaving::leaving;
-use super::{Server, StartError, plan};
+use super::{Server, StartError, options, plan};
 use crate::admin::Admin;
 use crate::admission::Admission;
 use crate::config::{Config, ConfigError};
@@ -50,6 +50,7 @@ impl Next {
         log: &Log,
     ) -> Result<Next, StartError> {
         let draft = build::draft(&config, running)?;
+        options::try_all(&config)?;
         let taken = entrances.take_missing(&config, &mut heritage.sockets)?;
         // After the listeners: where its address was not asked for, it gives way to them.
         let admin = NextAdmin::prepare(&config, admin, heritage, log)?;
@@ -189,7 +190,9 @@ impl Server {
                 context.listener.set_limit(listener.max_connections);
             }
         }
-        self.entrances.settle(&config, context);
+        for warning in self.entrances.settle(&config, context) {
+            self.log.send(Event::ConfigWarning { warning });
+        }
         self.order(Order::Replace(build::all(&draft.pools)));
         let listeners = config.listeners.iter().filter_map(|listener| {
             let context = context(&listener.name)?;

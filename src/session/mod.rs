@@ -46,6 +46,7 @@ use crate::log::Log;
 use crate::net::abort;
 use crate::net::connect::{self, ConnectError};
 use crate::net::end::{Ended, Peer};
+use crate::net::outgoing::Outgoing;
 use crate::net::relay::Relay;
 use crate::net::splice::Pipes;
 use crate::net::wait;
@@ -185,7 +186,12 @@ fn find_backend(
             &backend.name,
         ));
         let asked_at = Instant::now();
-        let outcome = connect::connect(backend.address, context.timeouts.connect, client.as_fd());
+        let outgoing = Outgoing {
+            options: &pool.config.socket,
+            client: Some(live.client_address().ip()),
+        };
+        let timeout = context.timeouts.connect;
+        let outcome = connect::connect(backend.address, timeout, outgoing, client.as_fd());
         // Without a descriptor the backend was never asked, so that is no attempt.
         if !matches!(outcome, Err(ConnectError::Resources(_))) {
             report.attempts += 1;
@@ -209,7 +215,9 @@ fn find_backend(
             }
             Err(error) => error,
         };
-        failures(&backend.counts, &error).increment();
+        if let Some(counter) = failures(&backend.counts, &error) {
+            counter.increment();
+        }
         let failure = FailedAttempt {
             backend: Arc::clone(&backend.name),
             address: backend.address,
@@ -335,12 +343,13 @@ fn start_return(
     })
 }
 
-/// Where a failed attempt is counted.
-fn failures<'a>(counts: &'a Counts, error: &ConnectError) -> &'a Counter {
+/// Where a failed attempt is counted: not against the backend if evener's own side is at fault.
+fn failures<'a>(counts: &'a Counts, error: &ConnectError) -> Option<&'a Counter> {
     match error {
-        ConnectError::Refused => &counts.refused,
-        ConnectError::TimedOut => &counts.timed_out,
-        _ => &counts.failed,
+        ConnectError::Refused => Some(&counts.refused),
+        ConnectError::TimedOut => Some(&counts.timed_out),
+        ConnectError::Local(_) => None,
+        _ => Some(&counts.failed),
     }
 }
 
@@ -349,6 +358,7 @@ fn connect_failed(error: &ConnectError) -> EndReason {
     match error {
         ConnectError::Refused => EndReason::ConnectRefused,
         ConnectError::TimedOut => EndReason::ConnectTimeout,
+        ConnectError::Local(_) => EndReason::Resources,
         _ => EndReason::ConnectFailed,
     }
 }

@@ -8,7 +8,10 @@ mod options;
 mod signals;
 
 pub use inherited::take_inherited;
-pub use options::set_receive_low_water;
+pub use options::{
+    bind_to_device, set_bind_address_no_port, set_defer_accept, set_local_port_range,
+    set_receive_low_water, set_transparent, unlock_buffers,
+};
 pub use signals::{Signal, block, wait};
 
 use std::io;

@@ -6,6 +6,7 @@ use crate::policy::balance;
 use crate::policy::bulk::Method;
 use crate::policy::health::AdminState;
 use crate::policy::routes::Pattern;
+use crate::policy::socket::{KeepAlive, SocketOptions, Source};
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -92,6 +93,60 @@ fn listener_pools(pools: Vec<String>) -> impl Strategy<Value = (Option<String>, 
     })
 }
 
+fn socket_options() -> impl Strategy<Value = SocketOptions> {
+    let seconds = || (1..=32767_u64).prop_map(Duration::from_secs);
+    let keepalive = (seconds(), seconds(), 1..=127_u32);
+    let buffer = || option::of(16_u32 << 10..=64 << 20);
+    let interface =
+        option::of("[a-z][a-z0-9.@-]{0,14}".prop_filter("not off", |name| name != "off"));
+    (
+        option::of(keepalive),
+        option::of(time(1)),
+        (buffer(), buffer()),
+        any::<bool>(),
+        interface,
+    )
+        .prop_map(
+            |(keepalive, user_timeout, buffers, nodelay, interface)| SocketOptions {
+                keepalive: keepalive.map(|(idle, interval, count)| KeepAlive {
+                    idle,
+                    interval,
+                    count,
+                }),
+                user_timeout,
+                receive_buffer: buffers.0,
+                send_buffer: buffers.1,
+                nodelay,
+                interface,
+                transparent: !nodelay,
+            },
+        )
+}
+
+fn listen_options() -> impl Strategy<Value = ListenOptions> {
+    let defer = option::of((1..=32767_u64).prop_map(Duration::from_secs));
+    let backlog = option::of(1..=1_048_576_u32);
+    (socket_options(), backlog, defer).prop_map(|(common, backlog, defer_accept)| ListenOptions {
+        common,
+        backlog,
+        defer_accept,
+    })
+}
+
+fn connect_options() -> impl Strategy<Value = ConnectOptions> {
+    let address = prop_oneof![Just("192.0.2.1"), Just("2001:db8::1")];
+    let ports = option::of((1..=40_000_u16, 0..=20_000_u16));
+    let source = option::of((address, ports));
+    (socket_options(), source).prop_map(|(mut common, source)| {
+        common.transparent &= source.is_none();
+        let source = source.map(|(address, ports)| Source {
+            address: address.parse().unwrap(),
+            ports: ports.map(|(first, more)| first..=first + more),
+        });
+        ConnectOptions { common, source }
+    })
+}
+
 fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
     let hosts = prop::sample::select(vec![":", "0.0.0.0:", "[::1]:", "127.0.0.1:"]);
     let rows = vec(
@@ -101,6 +156,7 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
             connections(),
             accept_proxy(),
             admission(),
+            listen_options(),
         ),
         4,
     );
@@ -111,8 +167,10 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
             address::bind(&format!("{host}{port}")).unwrap()
         };
         let mut listeners = Vec::new();
-        for (name, (hosts, (pool, routes), max_connections, accept_proxy_protocol, admission)) in
-            names.into_iter().zip(rows)
+        for (
+            name,
+            (hosts, (pool, routes), max_connections, accept_proxy_protocol, admission, socket),
+        ) in names.into_iter().zip(rows)
         {
             let bind = hosts.into_iter().map(&mut bind).collect();
             listeners.push(Listener {
@@ -123,6 +181,7 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
                 max_connections,
                 accept_proxy_protocol,
                 admission,
+                socket,
             });
         }
         listeners
@@ -190,13 +249,20 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
         RETRIES_RANGE,
         (when_down, 0..=10_000_u32),
         option::of(prop::sample::select(Version::ALL.to_vec())),
-        option::of(health_check()),
+        (option::of(health_check()), connect_options()),
         backends(),
     );
     (btree_set(name(), 1..4), vec(pool, 4)).prop_map(|(names, rows)| {
         let pool = |(
             name,
-            (balance, retries, (when_down, panic), send_proxy_protocol, health_check, backends),
+            (
+                balance,
+                retries,
+                (when_down, panic),
+                send_proxy_protocol,
+                (health_check, socket),
+                backends,
+            ),
         )| {
             let balance = balance::by_name(balance).unwrap();
             Pool {
@@ -206,6 +272,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 when_down,
                 panic_threshold: f64::from(panic) / 10_000.0,
                 send_proxy_protocol,
+                socket,
                 health_check,
                 backends,
             }
@@ -315,6 +382,16 @@ listeners:
     max_connections_per_ip: off
     connection_rate_per_ip: off
     access: off
+    socket:
+      keepalive: { idle: 1m, interval: 10s, count: 6 }
+      user_timeout: off
+      receive_buffer: auto
+      send_buffer: auto
+      nodelay: true
+      interface: off
+      transparent: false
+      backlog: auto
+      defer_accept: off
 pools:
   - name: default
     balance: round_robin
@@ -322,6 +399,15 @@ pools:
     when_down: reset
     panic_threshold: 0%
     send_proxy_protocol: off
+    socket:
+      keepalive: { idle: 1m, interval: 10s, count: 6 }
+      user_timeout: off
+      receive_buffer: auto
+      send_buffer: auto
+      nodelay: true
+      interface: off
+      transparent: false
+      source: off
     health_check:
       type: tcp
       interval: 2s
