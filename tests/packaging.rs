@@ -151,6 +151,8 @@ fn the_manual_of_the_config_has_every_key() {
         ("pools: [{ health_check: { nonsense: 1 } }]", "health_check"),
         ("pools: [{ backends: [{ nonsense: 1 }] }]", "backends"),
         ("listeners: [{ routes: [{ nonsense: 1 }] }]", "routes"),
+        ("listeners: [{ socket: { nonsense: 1 } }]", "socket"),
+        ("pools: [{ socket: { nonsense: 1 } }]", "socket"),
     ] {
         sections.push((config.into(), section.into()));
     }

@@ -2,6 +2,7 @@
 //! sessions or the log; leaves return what happened.
 
 pub mod abort;
+mod bound;
 pub mod client_hello;
 pub mod connect;
 pub mod end;

@@ -14,13 +14,13 @@
 //! | step | calls |
 //! | --- | --- |
 //! | hand-over | `accept4`, `futex` (wake) on the listener thread; `prctl` (the name) |
-//! | connect | `socket`, two `setsockopt`, `connect` twice, `ioctl` (blocking from here on), for a high port `getsockname` (not connected to itself?); on a network `ppoll` and `getsockopt` for the second `connect` |
+//! | connect | `socket`, two `setsockopt` (one more for each option that the pool's `socket` has, and with a source a `setsockopt` and `bind`), `connect` twice, `ioctl` (blocking from here on), for a high port `getsockname` (not connected to itself?); on a network `ppoll` and `getsockopt` for the second `connect` |
 //! | opening | `recvfrom`, `sendto`, `ppoll`, `recvfrom`, `recvfrom` (the FIN), `sendto`, `getpeername` (FIN or reset?), `shutdown` |
 //! | end | `recvfrom` (the FIN), `getpeername`, `shutdown`, `close` twice, `futex` (park) |
 //! | record, if it will be written | `clock_gettime` at the begin and at the end, `getsockopt` (`TCP_INFO`) of both sides |
 //!
 //! Nothing else: no timers (the reaper has a clock for all), no `fcntl`, and the client's options are
-//! inherited from the listening socket. A PROXY header costs two `recvfrom` and a `prctl` where one is
+//! inherited from the listening socket, whatever `socket` says there. A PROXY header costs two `recvfrom` and a `prctl` where one is
 //! accepted (`ppoll` as well when it is not there yet), a `sendto` where one is sent, and before that a
 //! `getsockname` if none came in. A listener with routes has a `prctl` and a `recvfrom` more to look at the
 //! TLS hello, and for each wait for more of it a `recvfrom`, a `ppoll` and a `setsockopt`.

@@ -64,6 +64,41 @@ const SMALLEST: &str =
     "listeners: [{ bind: ':8080' }]\npools: [{ backends: ['127.0.0.1:8000'] }]\n";
 
 #[test]
+fn what_sockets_are_told() {
+    let config = load(
+        "listeners: [{ bind: ':8080', socket: { keepalive: { idle: 2m }, backlog: 64, defer_accept: 3s, transparent: true } }]\n\
+         pools: [{ backends: ['127.0.0.1:8000'], socket: { keepalive: off, receive_buffer: 64k, send_buffer: 1MiB, \
+         source: '[2001:db8::5]:40000-40009', user_timeout: 1500ms, interface: eth1, nodelay: off } }]\n",
+    );
+    let listener = &config.listeners[0].socket;
+    let keepalive = listener.common.keepalive.unwrap();
+    let seconds = [keepalive.idle, keepalive.interval].map(|time| time.as_secs());
+    assert_eq!((seconds, keepalive.count), ([120, 10], 6));
+    assert_eq!(
+        (
+            listener.backlog,
+            listener.defer_accept,
+            listener.common.transparent
+        ),
+        (Some(64), Some(Duration::from_secs(3)), true)
+    );
+    let pool = &config.pools[0].socket;
+    let source = pool.source.as_ref().unwrap();
+    assert_eq!(source.address.to_string(), "2001:db8::5");
+    assert_eq!(source.ports, Some(40000..=40009));
+    let common = &pool.common;
+    assert_eq!(
+        (common.receive_buffer, common.send_buffer, common.keepalive),
+        (Some(65_536), Some(1_048_576), None)
+    );
+    assert_eq!(common.user_timeout, Some(Duration::from_millis(1500)));
+    assert_eq!(
+        (common.interface.as_deref(), common.nodelay),
+        (Some("eth1"), false)
+    );
+}
+
+#[test]
 fn routes() {
     let with = |text: &str| {
         let listener = format!("listeners: [{{ name: a, bind: ':8080', {text} }}]\n");
