@@ -81,7 +81,7 @@ fn run(source: Source, config: Config, demo: Option<Demo>) -> ExitCode {
         Err(error) => return fail(&[format!("error: {}", StartError::Thread(error))]),
     };
     log.report_panics();
-    let code = match Server::start(source, config, &log, &surroundings.signals, heritage) {
+    let code = match Server::start(source, config, &log, &surroundings, heritage) {
         Ok(server) => {
             if let Some(demo) = &demo {
                 demo.explain(&log, server.admin_address());

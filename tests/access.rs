@@ -49,9 +49,13 @@ const fn client(number: u8) -> Ipv4Addr {
 
 /// Is a client from this address served? Refused ones are reset; anything else fails the test.
 fn is_served(source: impl Into<IpAddr>, to: SocketAddr) -> bool {
-    let mut stream = connect_from(source, to);
+    is_answered(connect_from(source, to), "")
+}
+
+/// The same, for a client of which a proxy says this.
+fn is_answered(mut stream: TcpStream, header: &str) -> bool {
     // A client that is refused may see it while it writes; the kernel says it once.
-    if let Err(error) = stream.write_all(b"GET / HTTP/1.0\r\n\r\n") {
+    if let Err(error) = stream.write_all(format!("{header}GET / HTTP/1.0\r\n\r\n").as_bytes()) {
         assert!(is_reset::<()>(&Err(error)));
         return false;
     }
@@ -268,6 +272,32 @@ fn a_burst_of_a_second_is_let_in_at_once() {
         "{served} in {:?}",
         begin.elapsed()
     );
+}
+
+#[test]
+fn a_header_that_comes_late_gives_its_client_no_more_than_its_rate() {
+    let backend = Dummy::start("a");
+    let keys = "connection_rate_per_ip: 600/m, \
+                accept_proxy_protocol: { from: [127.0.0.1], timeout: 1m }";
+    let evener = Evener::start(&config("127.0.0.1:0", keys, backend.address(), ""));
+    let header = "PROXY TCP4 198.51.100.7 203.0.113.1 5000 443\r\n";
+    let connect = || connect_from(client(1), evener.address(0));
+    let begin = Instant::now();
+    let late: Vec<TcpStream> = (0..10).map(|_| connect()).collect();
+    let mut served = 0;
+    // Time passes: the bucket holds ten, and ten flow in each second.
+    eventually("25 answers", || {
+        served += u32::from(is_answered(connect(), header));
+        (served >= 25).then_some(())
+    });
+    for stream in late {
+        served += u32::from(is_answered(stream, header));
+        for _ in 0..15 {
+            served += u32::from(is_answered(connect(), header));
+        }
+    }
+    let allowed = 10 + begin.elapsed().as_millis() / 100 + 1;
+    assert!(u128::from(served) <= allowed, "{served} of {allowed}");
 }
 
 #[test]

@@ -24,14 +24,19 @@ const POLICIES: [&str; 6] = [
     "first",
 ];
 
-/// evener over these backends with these weights, without health checks, which would be connections too.
+/// evener over these backends with these weights, without health checks, which would be connections too,
+/// and with nobody ejected: the policy is all there is.
 fn balance(policy: &str, backends: &[(SocketAddr, u32)]) -> Evener {
     let backends: Vec<String> = backends
         .iter()
         .map(|(address, weight)| format!("{{ address: \"{address}\", weight: {weight} }}"))
         .collect();
     let policy = format!("balance: {policy}");
-    Evener::start(&config(&backends, &[&policy, "health_check: off"], &[]))
+    Evener::start(&config(
+        &backends,
+        &[&policy, "health_check: off", "outlier_detection: off"],
+        &[],
+    ))
 }
 
 /// The names of those who served so many clients, one after the other.

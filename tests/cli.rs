@@ -471,7 +471,12 @@ fn traffic_does_not_wait_for_whoever_reads_the_log() {
     backends.push(good.address());
     let text = config(
         &backends,
-        &["balance: first", "retries: 20", OFF],
+        &[
+            "balance: first",
+            "retries: 20",
+            OFF,
+            "outlier_detection: off",
+        ],
         &["log: { level: debug }", "admin: off"],
     );
     let (_dir, path) = file(&text);

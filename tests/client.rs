@@ -92,7 +92,7 @@ fn status() -> Value {
                    "last_reload_successful": true, "last_reload_error": null},
         "connections": {"active": 4, "limit": 8000}, "threads": 17,
         "listeners": [{"name": "web", "bind": [":80"], "pool": "web & co", "active": 4,
-                       "total": 200, "rejected": 0, "limit": null}],
+                       "total": 200, "rejected": 0, "limit": null, "state": "open"}],
         "pools": [
             {"name": "web & co", "balance": "round_robin",
              "backends": [backend("a"), backend("db:1/ö"), backend("evil\u{1b}]0;x\u{7}")], "leaving": []},

@@ -13,8 +13,8 @@ use std::collections::HashMap;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::{
-    Admin, Dummy, End, Evener, RefusingPort, Server, config, connect, dummies, eventually, is_live,
-    read_until_end, who_serves,
+    Admin, BlackHole, Dummy, End, Evener, RefusingPort, Server, config, connect, dummies,
+    eventually, is_live, read_until_end, who_serves,
 };
 
 const OFF: &str = "health_check: off";
@@ -416,6 +416,35 @@ fn readiness_follows_the_backends_and_the_drain() {
     );
     evener.signal(Signal::TERM);
     assert_eq!(evener.wait_exit().code(), Some(130));
+}
+
+#[test]
+fn a_change_that_waits_when_evener_is_stopped_is_refused_at_once() {
+    let (a, black_hole) = (Dummy::start("a"), BlackHole::new());
+    let slow = "health_check: { interval: 1h, timeout: 30s }";
+    let evener = Evener::start(&config(&[a.address()], &[slow], &[ADMIN]));
+    let asked = Admin::of(&evener);
+    // The first reload waits for a probe for half a minute, and the second one for the first.
+    let backends = [a.address(), black_hole.address()];
+    evener.rewrite_config(&config(&backends, &[slow], &[ADMIN]));
+    evener.signal(Signal::HUP);
+    let has_thread = |begin: &str| {
+        eventually(begin, || {
+            let names = evener.thread_names();
+            names
+                .iter()
+                .any(|name| name.starts_with(begin))
+                .then_some(())
+        });
+    };
+    has_thread("probe");
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| asked.post("/api/v1/reload", ""));
+        has_thread("admin conn");
+        evener.signal(Signal::TERM);
+        assert_eq!(evener.wait_exit().code(), Some(0));
+        assert_eq!(second.join().unwrap().status, 503);
+    });
 }
 
 #[test]

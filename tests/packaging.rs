@@ -149,6 +149,10 @@ fn the_manual_of_the_config_has_every_key() {
         .collect();
     for (config, section) in [
         ("pools: [{ health_check: { nonsense: 1 } }]", "health_check"),
+        (
+            "pools: [{ outlier_detection: { nonsense: 1 } }]",
+            "outlier_detection",
+        ),
         ("pools: [{ backends: [{ nonsense: 1 }] }]", "backends"),
         ("listeners: [{ routes: [{ nonsense: 1 }] }]", "routes"),
         ("listeners: [{ socket: { nonsense: 1 } }]", "socket"),

@@ -359,6 +359,40 @@ fn health_is_kept_and_a_pool_may_stop_and_begin_to_be_probed() {
 }
 
 #[test]
+fn a_health_check_that_is_turned_on_takes_nobody_out_before_its_first_probe() {
+    let [a, b] = dummies(["a", "b"]);
+    let backends = [a.address(), b.address()];
+    let unprobed = config(&backends, &[OFF], &[]);
+    let probed = config(&backends, &[FAST], &[]);
+    let evener = Evener::start(&unprobed);
+    let load = Load::start(evener.address(0), 4);
+    for _ in 0..20 {
+        reload(&evener, &probed);
+        load.wait_for_more(10);
+        reload(&evener, &unprobed);
+    }
+    let account = load.finish();
+    assert_eq!(account.errors, [""; 0], "of {} clients", account.answers());
+}
+
+#[test]
+fn a_reload_that_leaves_a_pool_to_its_backups_or_to_nobody_says_so() {
+    let [a, b] = dummies(["a", "b"]);
+    let dead = RefusingPort::new();
+    let dead = format!("{{ name: dead, address: \"{}\" }}", dead.address());
+    let primary = format!("{{ name: a, address: \"{}\" }}", a.address());
+    let backup = format!("{{ name: b, address: \"{}\", backup: true }}", b.address());
+    let evener = Evener::start(&config(&[&primary, &dead, &backup], &[FAST], &[]));
+    evener.wait_log("DOWN");
+    reload(&evener, &config(&[&dead, &backup], &[FAST], &[]));
+    evener.wait_log("pool p: no primary is up, its backups serve");
+    reload(&evener, &config(&[&primary, &backup], &[FAST], &[]));
+    evener.wait_log("pool p is served by its primaries again");
+    reload(&evener, &config(&[&dead], &[FAST], &[]));
+    evener.wait_log("pool p: nobody can serve");
+}
+
+#[test]
 fn limits_timeouts_and_the_log_follow_the_new_config() {
     let a = Server::start();
     let one = [

@@ -18,7 +18,8 @@ use std::time::Duration;
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::Signal;
 use support::{
-    DEADLINE, Dummy, Evener, Server, TempDir, connect, http_get, read_to_end_with_deadline,
+    BlackHole, DEADLINE, Dummy, Evener, Server, TempDir, config, connect, http_get,
+    read_to_end_with_deadline,
 };
 
 /// evener on this address in front of this backend.
@@ -191,11 +192,36 @@ fn the_watchdog_hears_of_evener_again_and_again() {
             .command(server.address())
             .env("WATCHDOG_USEC", "100000"),
     );
-    assert!(manager.message().starts_with("READY=1"));
+    // It gives signs of life while it waits for its first probes, too.
+    while !manager.message().starts_with("READY=1") {}
     for _ in 0..3 {
         assert_eq!(manager.message(), "WATCHDOG=1");
     }
     assert!(evener.is_alive());
+}
+
+#[test]
+fn the_watchdog_hears_of_an_evener_that_waits_for_a_probe() {
+    let (manager, backend, hole) = (Manager::new(), Dummy::start("a"), BlackHole::new());
+    let slow = ["health_check: { interval: 1h, timeout: 2s }"];
+    let file = manager.dir.path().join("evener.yaml");
+    let write = |backends: &[SocketAddr]| {
+        std::fs::write(&file, config(backends, &slow, &["admin: off"])).unwrap();
+    };
+    write(&[backend.address()]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evener"));
+    command.arg("--config").arg(&file);
+    command.env("NOTIFY_SOCKET", manager.dir.path().join("notify"));
+    let evener = Evener::spawn(command.env("WATCHDOG_USEC", "100000"));
+    // It gives signs of life while it waits for its first probes, too.
+    while !manager.message().starts_with("READY=1") {}
+    write(&[backend.address(), hole.address()]);
+    evener.signal(Signal::HUP);
+    while !manager.message().starts_with("RELOADING=1") {}
+    // The first probe of the new backend takes two seconds.
+    for _ in 0..5 {
+        assert_eq!(manager.message(), "WATCHDOG=1");
+    }
 }
 
 #[test]
@@ -205,7 +231,8 @@ fn the_watchdog_hears_nothing_from_an_evener_that_takes_no_clients_any_more() {
     let arguments = arguments(listener.local_addr().unwrap(), backend.address());
     let listener = OwnedFd::from(listener);
     let evener = activated_by(Some(&manager), [&listener, &null()], "web:null", &arguments);
-    assert!(manager.message().starts_with("READY=1"));
+    // It gives signs of life while it waits for its first probes, too.
+    while !manager.message().starts_with("READY=1") {}
     assert_eq!(manager.message(), "WATCHDOG=1");
 
     // The socket is not evener's alone: whoever else has it can end it, and evener can't mend that.

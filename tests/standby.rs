@@ -151,3 +151,68 @@ fn a_reload_makes_a_primary_of_a_backup_and_the_other_way_round() {
     let mut newcomer = connect(evener.address(0));
     is_live(&mut newcomer, &mut b.accept());
 }
+
+/// How a client fares that only connects.
+fn connects(evener: &Evener) -> Option<std::io::ErrorKind> {
+    support::try_connect(evener.address(0))
+        .err()
+        .map(|error| error.kind())
+}
+
+#[test]
+fn a_pool_that_refuses_has_no_open_door_while_nobody_is_up() {
+    let [mut a] = dummies(["a"]);
+    a.stop();
+    let text = |when_down: &str| config(&[a.address()], &[FAST, when_down], &[ADMIN]);
+    let (refuse, reset) = (text("when_down: refuse"), text("when_down: reset"));
+    let evener = Evener::start(&refuse);
+    let admin = Admin::of(&evener);
+    let refused = Some(std::io::ErrorKind::ConnectionRefused);
+    let address = evener.address(0);
+    let line = evener.wait_log("listener in refuses clients at ");
+    assert!(
+        line.ends_with(&format!("at {address}: pool p has no backend")),
+        "{line}"
+    );
+    assert_eq!(connects(&evener), refused);
+    assert_eq!(admin.status()["listeners"][0]["state"], "refusing");
+
+    a.restart();
+    evener.wait_log(&format!("listener in is open again at {address}"));
+    assert_eq!(who_serves(address).unwrap(), "a");
+    assert_eq!(admin.status()["listeners"][0]["state"], "open");
+    // Live sessions are none of its business.
+    let mut client = connect(address);
+    std::io::Write::write_all(&mut client, b"GET / HTTP/1.0\r\n").unwrap();
+    let drain = |state: &str| {
+        let body = format!("{{\"state\": \"{state}\"}}");
+        admin.post(&format!("/api/v1/pools/p/backends/{}", a.address()), &body);
+    };
+    drain("drain");
+    evener.wait_log_count("listener in refuses clients at ", 2);
+    assert_eq!(connects(&evener), refused);
+    std::io::Write::write_all(&mut client, b"\r\n").unwrap();
+    let (answer, end) = support::read_until_end(&client);
+    assert!(
+        String::from_utf8_lossy(&answer).contains("Hello from"),
+        "{end:?}"
+    );
+    drop(client);
+
+    // A reload that has no need of the door leaves it as it is; one that changes its mind opens it.
+    evener.signal(Signal::HUP);
+    evener.wait_log("generation 2");
+    assert_eq!(connects(&evener), refused);
+    evener.rewrite_config(&reset);
+    evener.signal(Signal::HUP);
+    evener.wait_log_count("listener in is open again", 2);
+    assert_eq!(fate(address).1, End::Reset);
+    evener.rewrite_config(&refuse);
+    evener.signal(Signal::HUP);
+    evener.wait_log_count("listener in refuses clients at ", 3);
+    drain("ready");
+    evener.wait_log_count("listener in is open again", 3);
+    assert_eq!(who_serves(address).unwrap(), "a");
+    evener.signal(Signal::TERM);
+    assert_eq!(evener.wait_exit().code(), Some(0));
+}

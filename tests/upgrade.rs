@@ -18,7 +18,8 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::{
-    Dummy, Evener, Load, RefusingPort, Server, TempDir, config, connect, eventually, who_serves,
+    Dummy, Evener, Load, RefusingPort, Server, TempDir, config, connect, eventually, is_live,
+    who_serves,
 };
 
 const TAKEN_OVER: &str = " serves now, and this one drains";
@@ -138,6 +139,22 @@ fn a_live_session_stays_with_the_old_process_and_a_new_one_goes_to_the_new() {
 }
 
 #[test]
+fn the_first_signal_after_an_upgrade_cuts_no_session_short() {
+    let (server, port) = (Server::start(), RefusingPort::new());
+    let text = config(&[server.address()], &["health_check: off"], &[]);
+    let evener = Evener::start(&text.replace("127.0.0.1:0", &port.address().to_string()));
+    let (mut client, mut backend) = (connect(port.address()), server.accept());
+    let new = Successor::of(&evener);
+    evener.wait_log("draining 1 connections");
+    // As when a service manager stops every process of the service.
+    evener.signal(Signal::TERM);
+    new.stop();
+    is_live(&mut client, &mut backend);
+    drop((client, backend));
+    ended(&evener);
+}
+
+#[test]
 fn a_new_process_that_fails_changes_nothing_and_says_why() {
     let (dummy, port) = (Dummy::start("a"), RefusingPort::new());
     let good = config(&[dummy.address()], &[], &[]);
@@ -251,25 +268,29 @@ fn what_is_started_is_the_program_that_is_there_now() {
     new.stop();
 }
 
-#[test]
-fn a_stop_before_the_new_process_serves_stops_both() {
-    let (dummy, port, dir) = (Dummy::start("a"), RefusingPort::new(), TempDir::new());
-    // A new version that takes its time, and then does as the real one.
-    let program = dir.path().join("evener");
-    symlink(env!("CARGO_BIN_EXE_evener"), &program).unwrap();
-    let addresses = [port.address().to_string(), dummy.address().to_string()];
-    let mut command = Command::new(&program);
-    let evener = Evener::spawn(command.args(["--admin", "off", "-l"]).args(&addresses));
-    let go = dir.path().join("go");
+/// A new version that takes its time: at `link` stands a program that waits for the file `go`, and then
+/// does as the real one.
+fn slow_version(link: &Path, go: &Path) {
     let text = format!(
         "#!/bin/sh\nwhile [ ! -e {} ]; do sleep 0.01; done\nexec {} \"$@\"\n",
         go.display(),
         env!("CARGO_BIN_EXE_evener")
     );
-    fs::remove_file(&program).unwrap();
-    fs::write(&program, text).unwrap();
+    fs::remove_file(link).unwrap();
+    fs::write(link, text).unwrap();
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(&program, executable).unwrap();
+    fs::set_permissions(link, executable).unwrap();
+}
+
+#[test]
+fn a_stop_before_the_new_process_serves_stops_both() {
+    let (dummy, port, dir) = (Dummy::start("a"), RefusingPort::new(), TempDir::new());
+    let (program, go) = (dir.path().join("evener"), dir.path().join("go"));
+    symlink(env!("CARGO_BIN_EXE_evener"), &program).unwrap();
+    let addresses = [port.address().to_string(), dummy.address().to_string()];
+    let mut command = Command::new(&program);
+    let evener = Evener::spawn(command.args(["--admin", "off", "-l"]).args(&addresses));
+    slow_version(&program, &go);
 
     evener.signal(Signal::USR2);
     let new = Successor::named_in(&evener.wait_log("was started and is to take over"));
@@ -278,4 +299,32 @@ fn a_stop_before_the_new_process_serves_stops_both() {
     fs::write(&go, "").unwrap();
     new.wait_end();
     assert!(who_serves(port.address()).is_err());
+}
+
+#[test]
+fn a_stop_before_the_new_process_serves_stops_both_while_sessions_drain() {
+    let (server, port, dir) = (Server::start(), RefusingPort::new(), TempDir::new());
+    let (program, go) = (dir.path().join("evener"), dir.path().join("go"));
+    symlink(env!("CARGO_BIN_EXE_evener"), &program).unwrap();
+    let text = config(&[server.address()], &["health_check: off"], &["admin: off"]);
+    let text = text.replace("127.0.0.1:0", &port.address().to_string());
+    let file = dir.path().join("evener.yaml");
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new(&program);
+    let evener = Evener::spawn(command.arg("--config").arg(&file));
+    slow_version(&program, &go);
+    let (mut client, mut backend) = (connect(port.address()), server.accept());
+    is_live(&mut client, &mut backend);
+
+    evener.signal(Signal::USR2);
+    let new = Successor::named_in(&evener.wait_log("was started and is to take over"));
+    evener.signal(Signal::TERM);
+    evener.wait_log("draining 1 connections");
+    // Now it is ready, and nobody wants it any more.
+    fs::write(&go, "").unwrap();
+    new.wait_end();
+    is_live(&mut client, &mut backend);
+    drop((client, backend));
+    ended(&evener);
+    assert!(TcpStream::connect(port.address()).is_err());
 }

@@ -81,6 +81,7 @@ fn obstacle(backend: &Backend) -> String {
     match condition.health {
         Health::Starting => "no probe of it has ended yet".to_owned(),
         Health::Down => format!("down since {since}: {}", condition.reason),
+        Health::Ejected => format!("ejected since {since}: {}", condition.reason),
         Health::Up => format!("up since {since}, and about to be in the rotation"),
     }
 }

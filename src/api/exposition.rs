@@ -1,5 +1,5 @@
-//! The text format of Prometheus, 0.0.4
-//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+//! Prometheus's text format 0.0.4 (<https://prometheus.io/docs/instrumenting/exposition_formats/>): how
+//! metrics are written. Which there are stands in [`super::metrics`].
 
 use std::fmt::Write;
 
@@ -29,7 +29,7 @@ impl Page {
         };
     }
 
-    /// A distribution, as the metric that was begun last.
+    /// A whole histogram, of the metric that was begun last.
     pub(super) fn histogram(&mut self, labels: &str, distribution: &Distribution) {
         let comma = if labels.is_empty() { "" } else { "," };
         for (bound_micros, count) in &distribution.up_to {

@@ -1,5 +1,4 @@
-//! `/metrics`: the counts for Prometheus, in its text format 0.0.4
-//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+//! `/metrics`: the counts for Prometheus.
 //!
 //! No client's address is ever a label, so the number of series depends on the config alone. Making the
 //! text takes snapshots and atomics only: nobody on the data path waits for it.
@@ -69,6 +68,14 @@ fn listeners(page: &mut Page, control: &Control) {
         page.sample("", &labels, u64::from(listener.occupancy().0));
     }
     page.head(
+        "evener_listener_open",
+        "gauge",
+        "0 while it refuses clients because its pool has no backend.",
+    );
+    for (labels, listener) in all() {
+        page.sample("", &labels, u64::from(listener.refuses.get() == 0));
+    }
+    page.head(
         "evener_listener_connections_limit",
         "gauge",
         "Sessions that the listener may have at once, where it has a limit of its own.",
@@ -94,7 +101,8 @@ const OF_BACKEND: &[OfBackend] = &[
     OfBackend { name: "evener_backend_connections_active", kind: "gauge", help: "Sessions that hold the backend now.", value: |b| b.active.get().into() },
     OfBackend { name: "evener_backend_received_bytes_total", kind: "counter", help: "Bytes from the backend, those of live sessions included.", value: |b| b.counts.bytes_out.get() },
     OfBackend { name: "evener_backend_sent_bytes_total", kind: "counter", help: "Bytes to the backend, those of live sessions included.", value: |b| b.counts.bytes_in.get() },
-    OfBackend { name: "evener_backend_up", kind: "gauge", help: "1 while probes find it well.", value: |b| (b.health() == Health::Up).into() },
+    OfBackend { name: "evener_backend_up", kind: "gauge", help: "1 while it is up: probes find it well, and it is not ejected.", value: |b| (b.health() == Health::Up).into() },
+    OfBackend { name: "evener_backend_ejections_total", kind: "counter", help: "How often it was ejected because connections to it failed.", value: |b| b.counts.ejections.get() },
     OfBackend { name: "evener_backend_weight", kind: "gauge", help: "Its share relative to the others of the pool.", value: |b| b.intent().current().weight.into() },
 ];
 

@@ -51,6 +51,7 @@ fn listener(open: &OpenListener) -> Value {
         "total": open.listener.accepted.get(),
         "rejected": open.listener.rejections.by_reason().map(|(_, count)| count).sum::<u64>(),
         "limit": limit,
+        "state": if open.listener.refuses.get() == 0 { "open" } else { "refusing" },
     })
 }
 
@@ -90,6 +91,7 @@ pub(super) fn backend(backend: &Backend) -> Value {
         "active": backend.active.get(),
         "max_connections": backend.limit(),
         "total": counts.connected.get(),
+        "ejections": counts.ejections.get(),
         "connect_failures": counts.connect_failures(),
         "connect_ms_mean": connect_ms_mean(&counts.connect_time.read()),
         "bytes_in": counts.bytes_in.get(),

@@ -22,8 +22,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the answer may take: a reload looks names up first.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The longest answer, bytes: 100,000 connections are some 30 MB.
-const ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// The longest answer, bytes: 100,000 connections are some 30 MB. As JSON it takes up to 18 times as
+/// much memory: all of it may be `0,0,0`.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The variable with the token, where no file is given.
 const TOKEN_VARIABLE: &str = "EVENER_TOKEN";

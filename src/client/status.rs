@@ -70,6 +70,7 @@ fn listeners(status: &Value) -> String {
         "LIMIT>",
         "TOTAL>",
         "REJECTED>",
+        "STATE",
     ]);
     for listener in items(status, "listeners") {
         let binds = items(listener, "bind").iter();
@@ -85,6 +86,7 @@ fn listeners(status: &Value) -> String {
             field(listener, "limit"),
             field(listener, "total"),
             field(listener, "rejected"),
+            field(listener, "state"),
         ]);
     }
     table.render()
@@ -173,7 +175,7 @@ pub(super) mod tests {
                        "last_reload_successful": false, "last_reload_error": "unknown key"},
             "connections": {"active": 4, "limit": 8000}, "threads": 17,
             "listeners": [{"name": "web", "bind": [":80", "[::1]:81"], "pool": "web", "active": 4,
-                           "total": 200, "rejected": 0, "limit": null}],
+                           "total": 200, "rejected": 0, "limit": null, "state": "open"}],
             "pools": [{"name": "web", "balance": "round_robin",
                        "backends": [backend("a", "up", 3, "ready"), backend("b", "down", 1, "drain")],
                        "leaving": [{"name": "old", "address": "10.0.0.9:80", "active": 1, "until": null}]}]
@@ -189,8 +191,8 @@ evener 0.1.0, pid 4711, running for 3m12s
 config evener.yaml, generation 2, loaded 50s ago
 the last reload failed: unknown key
 
-LISTENER  BIND           POOL  ACTIVE  LIMIT  TOTAL  REJECTED
-web       :80, [::1]:81  web        4      -    200         0
+LISTENER  BIND           POOL  ACTIVE  LIMIT  TOTAL  REJECTED  STATE
+web       :80, [::1]:81  web        4      -    200         0  open
 
 pool web (round_robin)
 BACKEND  ADDRESS        HEALTH      SINCE  STATE          WEIGHT  ACTIVE  TOTAL  FAILED       IN      OUT  REASON

@@ -8,6 +8,10 @@ use crate::config::{is_hidden, visible};
 /// What is shown for nothing.
 const NONE: &str = "-";
 
+/// The longest word of a table, characters: four times what a name may have. One that a hostile server
+/// has made as long as it likes would make every row as long.
+const WORD_CHARS_MAX: usize = 256;
+
 /// A field of an object as one word: text without control characters, a number, yes or no.
 pub(super) fn field(object: &Value, key: &str) -> String {
     match object.get(key) {
@@ -110,7 +114,7 @@ impl Table {
 
     /// One row: as many words as there are columns.
     pub(super) fn row(&mut self, words: impl IntoIterator<Item = String>) {
-        self.rows.push(words.into_iter().collect());
+        self.rows.push(words.into_iter().map(cut).collect());
     }
 
     /// The lines, each with its end.
@@ -142,6 +146,15 @@ impl Table {
         }
         out
     }
+}
+
+/// The word, or as much of it as a table shows.
+fn cut(mut word: String) -> String {
+    if let Some((end, _)) = word.char_indices().nth(WORD_CHARS_MAX) {
+        word.truncate(end);
+        word.push('…');
+    }
+    word
 }
 
 #[cfg(test)]
@@ -195,6 +208,16 @@ mod tests {
         assert_eq!(printed, "{\"a\": \"x\\u009b2J\\udb40\\udc01\"}\n");
         let same: Value = serde_json::from_str(raw).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), same);
+    }
+
+    #[test]
+    fn a_word_of_a_hostile_server_is_cut() {
+        let mut table = Table::new(&["NAME", "ACTIVE>"]);
+        table.row(["ö".repeat(70_000), "1".repeat(70_000)]);
+        table.row(["a".into(), "1".into()]);
+        let text = table.render();
+        assert!(text.len() < 10_000, "{} bytes", text.len());
+        assert!(text.contains("öö…  111"), "{text}");
     }
 
     #[test]

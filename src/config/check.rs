@@ -207,6 +207,26 @@ impl Config {
                     "no listener uses pool {name}; it is probed and gets no client"
                 ));
             }
+            if let Some(rules) = &pool.outlier_detection
+                && rules.ejection_time > rules.max_ejection_time
+            {
+                warnings.push(format!(
+                    "pool {}: outlier_detection has max_ejection_time {}, so no ejection lasts for ejection_time {}",
+                    quoted(&pool.name),
+                    humantime::format_duration(rules.max_ejection_time),
+                    humantime::format_duration(rules.ejection_time),
+                ));
+            }
+            let is_idle = |one: &&Backend| one.max_queue.is_some() && one.max_connections.is_none();
+            if let Some(one) = pool.backends.iter().find(is_idle)
+                && !pool.has_queue()
+            {
+                warnings.push(format!(
+                    "pool {}: backend {} has max_queue, but nobody ever waits: no backend has max_connections",
+                    quoted(&pool.name),
+                    quoted(&one.name),
+                ));
+            }
             if let Some(check) = &pool.health_check
                 && check.timeout > check.interval
             {

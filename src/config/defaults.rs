@@ -7,6 +7,7 @@ use super::{
 };
 use crate::policy::balance::{Policy, round_robin};
 use crate::policy::health::AdminState;
+use crate::policy::outlier::Rules;
 use crate::policy::schedule::JITTER_MAX;
 use crate::policy::socket::{ConnectOptions, ListenOptions};
 use std::net::SocketAddr;
@@ -33,6 +34,20 @@ pub const RETRIES: u32 = 2;
 pub const PANIC_THRESHOLD: f64 = 0.0;
 /// What it may be.
 pub const PANIC_THRESHOLD_RANGE: RangeInclusive<f64> = 0.0..=1.0;
+
+/// Connections in a row that fail before a backend is ejected. Envoy waits for 5; each of them costs a
+/// client a retry, and a local fault does not count.
+pub const CONSECUTIVE_FAILURES: u32 = 3;
+/// How long the first ejection lasts. Envoy's 30 s are for servers without health checks; with them, a good
+/// probe ends it.
+pub const EJECTION_TIME: Duration = Duration::from_secs(10);
+/// How long any does, at most (Envoy `max_ejection_time`).
+pub const MAX_EJECTION_TIME: Duration = Duration::from_secs(300);
+/// How much of a pool may be ejected, percent. Envoy's 10 spares none of a pool of nine; the other half is
+/// enough to serve, and when more than half fail, the fault is likely to be elsewhere.
+pub const MAX_EJECTION_PERCENT: u32 = 50;
+/// What a percentage may be.
+pub const PERCENT_RANGE: RangeInclusive<u32> = 0..=100;
 
 /// From one probe of a backend to the next (HAProxy `inter`).
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
@@ -115,6 +130,16 @@ pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// The default balancing policy (that of HAProxy, nginx and Envoy).
 pub fn balance() -> &'static Policy {
     &round_robin::POLICY
+}
+
+/// Real connections that fail take a backend out.
+pub fn outlier_detection() -> Rules {
+    Rules {
+        consecutive_failures: CONSECUTIVE_FAILURES,
+        ejection_time: EJECTION_TIME,
+        max_ejection_time: MAX_EJECTION_TIME,
+        max_ejection_percent: MAX_EJECTION_PERCENT,
+    }
 }
 
 /// The default admin address: [`ADMIN`], without a token, because only this machine gets there.
@@ -219,6 +244,7 @@ impl Pool {
             send_proxy_protocol: None,
             socket: ConnectOptions::USUAL,
             health_check: Some(HealthCheck::default()),
+            outlier_detection: Some(outlier_detection()),
             backends,
         }
     }

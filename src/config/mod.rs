@@ -19,6 +19,7 @@ pub mod defaults;
 pub mod diff;
 mod error;
 mod file;
+mod outlier;
 mod pools;
 mod print;
 mod proxy_protocol;
@@ -117,6 +118,8 @@ pub struct Pool {
     pub send_proxy_protocol: Option<Version>,
     /// What the sockets to its backends are told.
     pub socket: ConnectOptions,
+    /// When real connections that fail take a backend out; `None` is `off`.
+    pub outlier_detection: Option<crate::policy::outlier::Rules>,
     /// How backends are probed; `None` is `off`, and every backend counts as up.
     pub health_check: Option<HealthCheck>,
     /// The servers; at least one.
@@ -163,6 +166,8 @@ pub enum WhenDown {
     Reset,
     /// An orderly close.
     Close,
+    /// A refusal by the kernel: nobody listens at the address then.
+    Refuse,
     /// A wait for one that can, up to `timeouts.queue`; a reset after that.
     Hold,
     /// A backend that is down: health may be wrong.
@@ -289,9 +294,10 @@ impl Pool {
 // The words of the config for the closed sets above: what the reader takes and the printer writes.
 
 impl WhenDown {
-    const ALL: [WhenDown; 4] = [
+    const ALL: [WhenDown; 5] = [
         WhenDown::Reset,
         WhenDown::Close,
+        WhenDown::Refuse,
         WhenDown::Hold,
         WhenDown::FailOpen,
     ];
@@ -301,6 +307,7 @@ impl WhenDown {
         match self {
             WhenDown::Reset => "reset",
             WhenDown::Close => "close",
+            WhenDown::Refuse => "refuse",
             WhenDown::Hold => "hold",
             WhenDown::FailOpen => "fail_open",
         }

@@ -1,6 +1,5 @@
 //! The `pools` section of a config file.
 
-use super::address;
 use super::check::Part;
 use super::error::Problem;
 use super::reader::{Map, Reading, kind, text};
@@ -8,6 +7,7 @@ use super::socket::read_connect;
 use super::value::{boolean, duration, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
 use super::{Backend, HealthCheck, Pool, Probe, WhenDown, defaults};
+use super::{address, outlier};
 use crate::policy::health::AdminState;
 use crate::policy::proxy_protocol::Version;
 
@@ -44,6 +44,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
     });
     let socket = read_connect(map.take("socket"), reading);
     let health_check = read_health_check(map.take("health_check"), reading);
+    let outlier_detection = outlier::read(map.take("outlier_detection"), reading);
     let backend_nodes = map.list(reading, "backends");
     if backend_nodes.is_none() {
         let help = "for example `backends: [\"127.0.0.1:8000\", \"127.0.0.1:8001\"]`";
@@ -64,6 +65,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         send_proxy_protocol,
         socket,
         health_check,
+        outlier_detection,
         backends,
     }
 }

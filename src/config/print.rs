@@ -1,6 +1,7 @@
 //! A [`Config`] as YAML that loads again to an equal one: `--print-config`. Every key is written,
 //! defaults included, so that the text says all there is to say.
 
+use super::outlier;
 use super::socket;
 use super::value::share_text;
 use super::{Admin, Backend, Config, HealthCheck, Listener, Pool, Probe};
@@ -136,6 +137,7 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
         None => writeln!(out, "    health_check: off")?,
         Some(check) => write_health_check(out, check)?,
     }
+    outlier::write(out, pool.outlier_detection.as_ref())?;
     writeln!(out, "    backends:")?;
     for backend in &pool.backends {
         write_backend(out, backend)?;

@@ -27,7 +27,6 @@ const LATER_KEYS: &[LaterKey] = &[
     later("config", "group", "off"),
     later("pool", "on_down", "keep"),
     later("pool", "slow_start", "off"),
-    later("pool", "outlier_detection", "off"),
     later("pool", "hedge_after", "off"),
     later("health_check", "fast_interval", "off"),
     later("health_check", "down_interval", "off"),
@@ -38,7 +37,6 @@ const LATER_KEYS: &[LaterKey] = &[
 /// Values of a key that later versions know.
 const LATER_VALUES: &[(&str, &[&str])] = &[
     ("balance", &["source_hash", "maglev"]),
-    ("when_down", &["refuse"]),
     ("type", &["http", "send_expect"]),
 ];
 

@@ -22,10 +22,6 @@ use crate::stats::Stats;
 use crate::sync::{Flag, Gate, Published};
 use crate::threads::Threads;
 
-/// Changes that may wait to be made. Who asks waits for the answer, so there are no more of them than
-/// there are who ask.
-const REQUESTS_MAX: usize = 64;
-
 /// How long whoever asks for a change waits for it: longer than a reload takes that waits for the first
 /// probe of new backends.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,7 +53,10 @@ impl Control {
         threads: Threads,
         process_gate: Arc<Gate>,
     ) -> (Arc<Control>, Receiver<Request>) {
-        let (sender, requests) = crossbeam_channel::bounded(REQUESTS_MAX);
+        // Not bounded: who asks waits for the answer, so there are no more of them than there are admin
+        // connections. And a bounded channel keeps what is in it when nobody receives any more, so that
+        // whoever asked just before the end would wait for an answer in vain.
+        let (sender, requests) = crossbeam_channel::unbounded();
         let control = Control {
             running: Published::new(running),
             registry: Arc::default(),
@@ -78,10 +77,7 @@ impl Control {
     /// [`Refusal`]; nothing has changed then, unless it says that it took too long.
     pub fn ask(&self, change: Change) -> Answer {
         let (request, answer) = Request::new(change);
-        let gone = |_| Refusal::Gone;
-        self.requests
-            .send_timeout(request, PATIENCE)
-            .map_err(gone)?;
+        self.requests.send(request).map_err(|_| Refusal::Gone)?;
         answer.recv_timeout(PATIENCE).map_err(|error| {
             if error.is_timeout() {
                 Refusal::TooLong

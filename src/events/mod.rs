@@ -3,6 +3,7 @@
 //! Whoever sees something happen makes the event; [`crate::log`] alone turns it into text. Names
 //! come in as `Arc<str>`: an event costs reference counts, not copies, on the thread that sends it.
 
+mod ejection;
 mod health_change;
 mod measured;
 mod progress;
@@ -12,6 +13,7 @@ mod refusal;
 mod render;
 mod tcplog;
 
+pub use ejection::Ejection;
 pub use health_change::HealthChange;
 pub use measured::{Load, Measured, Path};
 pub use progress::SessionProgress;
@@ -64,6 +66,8 @@ pub enum Event {
     },
     /// A backend came up or went down.
     HealthChanged(HealthChange),
+    /// A backend is ejected because connections to it fail, or in again.
+    Ejection(Ejection),
     /// A pool is served otherwise than before.
     PoolMode {
         /// The pool.
@@ -72,6 +76,17 @@ pub enum Event {
         old: Mode,
         /// How it stands.
         new: Mode,
+    },
+    /// Clients of a listener are refused from now on, because its pool has no backend, or no longer.
+    Door {
+        /// The listener.
+        listener: Arc<str>,
+        /// Its pool.
+        pool: Arc<str>,
+        /// Its address.
+        address: String,
+        /// From now on.
+        refuses: bool,
     },
     /// A session has its backend.
     SessionStarted {
@@ -268,6 +283,8 @@ impl Event {
             | Event::ConfigWarning { .. }
             | Event::ReloadFailed { .. }
             | Event::LogDropped { .. } => LogLevel::Warn,
+            Event::Ejection(Ejection { lasts: Some(_), .. })
+            | Event::Door { refuses: true, .. } => LogLevel::Warn,
             Event::PoolMode { new, .. } if *new != Mode::Normal => LogLevel::Warn,
             // That a backend is up again has a line of its own.
             Event::PoolMode {

@@ -30,9 +30,20 @@ impl Event {
             ),
             Event::AdminTokenPublic { file } => ("admin_token_public", json!({"file": file})),
             Event::HealthChanged(change) => ("health_changed", change.fields()),
+            Event::Ejection(ejection) => ("ejection", ejection.fields()),
             Event::PoolMode { pool, old, new } => (
                 "pool_mode",
                 json!({"pool": &**pool, "old": old.word(), "new": new.word()}),
+            ),
+            Event::Door {
+                listener,
+                pool,
+                address,
+                refuses,
+            } => (
+                "listener_door",
+                json!({"listener": &**listener, "pool": &**pool, "address": address,
+                       "refuses": refuses}),
             ),
             Event::SessionStarted {
                 id,
@@ -152,6 +163,7 @@ impl fmt::Display for Event {
                 "every user of this machine can read the admin token in {file}; try: chmod o-r {file}"
             ),
             Event::HealthChanged(change) => write!(f, "{change}"),
+            Event::Ejection(ejection) => ejection.fmt(f),
             Event::PoolMode { pool, new, .. } => match new {
                 Mode::Normal => write!(f, "pool {pool} is served by its primaries again"),
                 Mode::Panic => write!(
@@ -165,6 +177,18 @@ impl fmt::Display for Event {
                     "pool {pool}: nobody is up, and all serve all the same (when_down: fail_open)"
                 ),
                 Mode::Down => write!(f, "pool {pool}: nobody can serve"),
+            },
+            Event::Door {
+                listener,
+                pool,
+                address,
+                refuses,
+            } => match refuses {
+                true => write!(
+                    f,
+                    "listener {listener} refuses clients at {address}: pool {pool} has no backend"
+                ),
+                false => write!(f, "listener {listener} is open again at {address}"),
             },
             Event::SessionStarted {
                 id,

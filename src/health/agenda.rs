@@ -68,6 +68,8 @@ impl Agenda {
             .drain()
             .map(|(number, target)| (Arc::as_ptr(&target.backend), (number, target)))
             .collect();
+        // Those that wait are planned anew, and would wait there twice.
+        self.waiting.clear();
         for new in targets {
             if let Some((number, mut target)) = old.remove(&Arc::as_ptr(&new.backend)) {
                 target.adjust(new, now);
@@ -134,6 +136,17 @@ mod tests {
         agenda.get_mut(one).unwrap().in_flight = false;
         agenda.plan(one, at(3));
         assert_eq!(agenda.next(), Some((at(3), one)));
+    }
+
+    #[test]
+    fn however_often_it_is_replaced_each_target_waits_once() {
+        let mut agenda = Agenda::default();
+        let backends = [backend(), backend()];
+        for _ in 0..100 {
+            let targets = backends.iter().map(|backend| target(backend, 3600));
+            agenda.replace(targets.collect(), at(0));
+        }
+        assert_eq!(agenda.waiting.len(), backends.len());
     }
 
     #[test]

@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, never, select};
 
 use super::agenda::Agenda;
+use super::ejections::{Ejections, Suspect};
 use super::probe::{self, Outcome};
 use super::target::{All, Order};
-use crate::events::{Event, HealthChange};
+use crate::events::{Ejection, Event, HealthChange};
 use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
 use crate::policy::health::{Health, Transition};
 use crate::policy::{schedule, splitmix};
-use crate::pool::Condition;
+use crate::pool::{Condition, Pool};
 use crate::stats::Stats;
 use crate::threads::{self, Threads};
 
@@ -76,11 +77,23 @@ struct Round {
     _done: Sender<Infallible>,
 }
 
+/// How the health thread is told and tells.
+#[derive(Debug)]
+pub struct Channels {
+    /// What to probe. It ends with the last who can send here.
+    pub orders: Receiver<Order>,
+    /// Backends to which real connections fail.
+    pub suspects: Receiver<Suspect>,
+    /// Takes a message when a pool is served otherwise than before.
+    pub mode_changed: Sender<()>,
+}
+
 /// What the health thread owns.
 #[derive(Debug)]
 pub struct Checker {
     agenda: Agenda,
-    orders: Receiver<Order>,
+    ejections: Ejections,
+    channels: Channels,
     threads: Threads,
     log: Log,
     stats: Arc<Stats>,
@@ -102,13 +115,13 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// A checker that is told by `orders` what to probe.
+    /// A checker that is told by these channels what to do.
     ///
     /// # Errors
     ///
     /// When there is no descriptor left.
     pub fn new(
-        orders: Receiver<Order>,
+        channels: Channels,
         threads: Threads,
         log: Log,
         stats: Arc<Stats>,
@@ -118,7 +131,8 @@ impl Checker {
         let (news_in, news) = crossbeam_channel::unbounded();
         Ok(Checker {
             agenda: Agenda::default(),
-            orders,
+            ejections: Ejections::default(),
+            channels,
             threads,
             log,
             stats,
@@ -138,8 +152,11 @@ impl Checker {
     /// themselves.
     pub fn run(mut self) {
         threads::keep_going(|| {
-            let wake = self.start_due_probes();
-            let (orders, news) = (self.orders.clone(), self.news.clone());
+            self.let_in_due();
+            let next_end = self.ejections.next().map(|at| self.epoch + at);
+            let wake = self.start_due_probes().into_iter().chain(next_end).min();
+            let (orders, news) = (self.channels.orders.clone(), self.news.clone());
+            let suspects = self.channels.suspects.clone();
             select! {
                 recv(orders) -> order => match order {
                     Ok(order) => self.obey(order),
@@ -148,6 +165,11 @@ impl Checker {
                 recv(news) -> first => match first {
                     Ok(first) => self.take_news(first),
                     Err(_) => return ControlFlow::Break(()),
+                },
+                recv(suspects) -> suspect => match suspect {
+                    Ok(suspect) => self.eject(suspect),
+                    // Nobody is left who could report one.
+                    Err(_) => self.channels.suspects = never(),
                 },
                 recv(wake.map_or_else(never, crossbeam_channel::at)) -> _ => {}
             }
@@ -171,6 +193,7 @@ impl Checker {
                 unprobed,
             }) => {
                 self.agenda.replace(targets, now);
+                self.ejections.keep(&pools);
                 for (backend, condition) in unprobed {
                     if backend.health() != condition.health {
                         backend.set_condition(condition);
@@ -178,7 +201,7 @@ impl Checker {
                 }
                 // Whoever has ordered this has published these pools before the last result came in.
                 for pool in pools {
-                    super::publish(&pool, &self.log);
+                    self.publish(&pool);
                 }
                 for round in &mut self.rounds {
                     let is_there = |number: &u64| self.agenda.get(*number).is_some();
@@ -257,7 +280,7 @@ impl Checker {
             .filter_map(|(number, ..)| Some(&self.agenda.get(*number)?.pool))
         {
             if published.insert(Arc::as_ptr(pool)) {
-                super::publish(pool, &self.log);
+                self.publish(pool);
             }
         }
         for (number, transition, reason) in changed {
@@ -309,12 +332,42 @@ impl Checker {
         };
         target.probed_before = true;
         let (due, transition) = (target.due, target.machine.observe(good));
+        let backend = Arc::clone(&target.backend);
         if let Some(transition) = transition {
             let condition = Condition::new(transition.to, &reason);
             target.backend.set_condition(condition);
         }
         self.agenda.plan(number, due);
+        if good {
+            let back = self.ejections.found_well(&backend, now);
+            self.announce(back);
+        }
         Some((number, transition?, reason))
+    }
+
+    fn eject(&mut self, suspect: Suspect) {
+        let ejected = self.ejections.eject(suspect, self.epoch.elapsed());
+        self.announce(ejected);
+    }
+
+    fn let_in_due(&mut self) {
+        let back = self.ejections.let_in_due(self.epoch.elapsed());
+        self.announce(back);
+    }
+
+    /// Publishes what has changed, and tells the log.
+    fn announce(&self, changed: impl IntoIterator<Item = (Arc<Pool>, Ejection)>) {
+        for (pool, ejection) in changed {
+            self.publish(&pool);
+            self.log.send(Event::Ejection(ejection));
+        }
+    }
+
+    fn publish(&self, pool: &Pool) {
+        if super::publish(pool, &self.log) {
+            // A message that waits already says it, too; a server that is gone needs none.
+            let _ = self.channels.mode_changed.try_send(());
+        }
     }
 
     fn report(&self, number: u64, transition: Transition, reason: String) {
@@ -344,53 +397,4 @@ impl Checker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{self, BackendAddress, HealthCheck};
-    use crate::health::Target;
-    use crate::policy::health::AdminState;
-    use crate::pool::{Backend, Pool};
-
-    #[test]
-    fn local_ports_that_ran_out_take_no_backend_down() {
-        let address = ([127, 0, 0, 1], 9).into();
-        let check = HealthCheck {
-            fall: 1,
-            ..HealthCheck::default()
-        };
-        let of_config = config::Pool::new(
-            "web",
-            vec![config::Backend::new(BackendAddress::Ip(address))],
-        );
-        let backend = Arc::new(Backend::new(
-            "a",
-            address,
-            1,
-            AdminState::Ready,
-            Health::Starting,
-        ));
-        let pool = Arc::new(Pool::new(&of_config, vec![Arc::clone(&backend)], 1));
-        let (log, log_thread) = Log::start(&config::Log::default(), io::sink()).unwrap();
-        let mut checker = Checker::new(
-            crossbeam_channel::bounded(0).1,
-            Threads::default(),
-            log,
-            Arc::default(),
-            1,
-        )
-        .unwrap();
-        let number = checker
-            .agenda
-            .add(Target::new(pool, backend, check), Duration::ZERO);
-        let mut health_after = |outcome| {
-            checker.observe(number, outcome);
-            checker.agenda.get(number).unwrap().machine.health()
-        };
-        assert_eq!(health_after(Outcome::Good), Health::Up);
-        let no_port = || Outcome::NoLocalPort("no port left".to_owned());
-        assert_eq!(health_after(no_port()), Health::Up);
-        assert_eq!(health_after(Outcome::Bad(String::new())), Health::Down);
-        assert_eq!(health_after(no_port()), Health::Down);
-        log_thread.finish();
-    }
-}
+mod tests;

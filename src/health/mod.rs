@@ -3,10 +3,12 @@
 
 mod agenda;
 mod checker;
+mod ejections;
 mod probe;
 mod target;
 
-pub use checker::Checker;
+pub use checker::{Channels, Checker};
+pub use ejections::Suspect;
 pub use target::{All, Order, Target};
 
 use std::sync::Arc;
@@ -15,10 +17,12 @@ use crate::events::Event;
 use crate::log::Log;
 use crate::pool::Pool;
 
-/// Publishes who serves a pool, and tells the log if it is served otherwise now.
-pub fn publish(pool: &Pool, log: &Log) {
-    if let Some((old, new)) = pool.publish() {
-        let pool = Arc::clone(&pool.name);
-        log.send(Event::PoolMode { pool, old, new });
-    }
+/// Publishes who serves a pool, and tells the log and the caller if it is served otherwise now.
+pub fn publish(pool: &Pool, log: &Log) -> bool {
+    let Some((old, new)) = pool.publish() else {
+        return false;
+    };
+    let pool = Arc::clone(&pool.name);
+    log.send(Event::PoolMode { pool, old, new });
+    true
 }

@@ -18,7 +18,7 @@ const BACKLOG_MAX: i32 = i32::MAX;
 #[derive(Debug)]
 pub struct Bound {
     pub(super) socket: OwnedFd,
-    options: ListenOptions,
+    pub(super) options: ListenOptions,
     pub(super) is_inherited: bool,
 }
 
@@ -72,11 +72,19 @@ impl Bound {
         };
         set_listen(&socket, Some(&untold), options, address.is_ipv6()).map_err(refused)?;
         net::bind(&socket, &address)?;
-        Ok(Bound {
+        let bound = Bound {
             socket,
             options: options.clone(),
             is_inherited: false,
-        })
+        };
+        if address.port() == 0 {
+            // A port that the kernel has chosen is its own again when a socket stops listening, and a
+            // listener that refuses clients for a while (see [`super::listener::Listening::refuse`]) would
+            // lose it. So it is asked for by number, while the first socket still keeps others from it.
+            let chosen = net::getsockname(&bound.socket)?.try_into()?;
+            return Bound::open(chosen, dual_stack, options);
+        }
+        Ok(bound)
     }
 
     /// Takes over a socket that was bound, and listens, before evener started, and gives it the

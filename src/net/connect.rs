@@ -35,6 +35,21 @@ pub enum ConnectError {
     Resources(io::Error),
 }
 
+impl ConnectError {
+    /// Is the fault on this side, so that it says nothing of the backend? No local port is left, a rule of
+    /// this machine forbids it, or something is used up.
+    pub fn is_local(&self) -> bool {
+        match self {
+            ConnectError::Refused | ConnectError::TimedOut => false,
+            ConnectError::AskerLeft | ConnectError::Local(_) | ConnectError::Resources(_) => true,
+            ConnectError::Failed(error) => matches!(
+                Errno::from_io_error(error),
+                Some(Errno::PERM | Errno::ACCESS | Errno::AFNOSUPPORT)
+            ),
+        }
+    }
+}
+
 impl std::fmt::Display for ConnectError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -10,13 +10,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
-use rustix::net::{self, Shutdown};
+use rustix::net::{self, Shutdown, sockopt};
 
 use super::bound::backlog;
 pub use super::bound::{Bound, try_options};
 use super::options::{OptionError, of, set_listen};
 use crate::policy::socket::ListenOptions;
-use crate::sync::Flag;
+use crate::sync::{Condvar, Flag, Mutex};
 
 /// An address that is open for clients. Shared by the thread that accepts here and by the server,
 /// which ends that thread by [`Listening::shut_down`].
@@ -35,6 +35,26 @@ pub struct Listening {
     closing: Flag,
     /// Another process has the socket, too. Raised and read by the server.
     shared: Flag,
+    /// Are clients let come at all? Written by the server; read by [`accept`] when the socket does not
+    /// listen. A lock, because the socket and what is said of it change together.
+    door: Mutex<State>,
+    /// Notified when the door changes.
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    door: Door,
+    /// As listen(2) takes it.
+    backlog: i32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Open,
+    /// The address is kept, and whoever comes is refused by the kernel.
+    Refusing,
+    Closed,
 }
 
 impl Listening {
@@ -48,6 +68,10 @@ impl Listening {
         if bound.is_inherited {
             shared.raise();
         }
+        let door = Mutex::new(State {
+            door: Door::Open,
+            backlog: backlog(&bound.options),
+        });
         let socket = bound.listen()?;
         socket.set_nonblocking(true)?;
         Ok(Listening {
@@ -55,7 +79,51 @@ impl Listening {
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             closing: Flag::default(),
             shared,
+            door,
+            changed: Condvar::new(),
         })
+    }
+
+    /// Lets the kernel refuse whoever comes, until [`Listening::reopen`]; says whether it did not before.
+    /// Clients still in the backlog are reset.
+    ///
+    /// On Linux, shutdown(2) takes a listening socket back to where it was before listen(2): bound, so
+    /// that nobody else gets the address, and not open.
+    pub fn refuse(&self) -> bool {
+        let mut state = self.door.lock();
+        let was_open = state.door == Door::Open;
+        if was_open {
+            state.door = Door::Refusing;
+            shut_down(&self.socket);
+        }
+        was_open
+    }
+
+    /// Lets clients come again; says whether they could not before.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` when another process has begun to listen there, as it may where it asked for
+    /// SO_REUSEADDR.
+    pub fn reopen(&self) -> io::Result<bool> {
+        let mut state = self.door.lock();
+        let was_refusing = state.door == Door::Refusing;
+        if was_refusing {
+            net::listen(&self.socket, state.backlog)?;
+            state.door = Door::Open;
+            drop(state);
+            self.changed.notify_all();
+        }
+        Ok(was_refusing)
+    }
+
+    /// Waits while clients are refused; says whether the socket listens after that.
+    fn wait_while_refusing(&self) -> bool {
+        let mut state = self.door.lock();
+        while state.door == Door::Refusing {
+            self.changed.wait(&mut state);
+        }
+        state.door == Door::Open && sockopt::socket_acceptconn(&self.socket).unwrap_or(false)
     }
 
     /// The address that it really has.
@@ -76,9 +144,14 @@ impl Listening {
     pub fn tell(&self, before: &ListenOptions, now: &ListenOptions) -> Result<(), OptionError> {
         let is_ipv6 = self.local_addr().is_ok_and(|address| address.is_ipv6());
         set_listen(&self.socket, Some(before), now, is_ipv6)?;
-        if before.backlog != now.backlog {
-            let listening = net::listen(&self.socket, backlog(now));
-            listening.map_err(of("backlog"))?;
+        if before.backlog == now.backlog {
+            return Ok(());
+        }
+        let mut state = self.door.lock();
+        state.backlog = backlog(now);
+        if state.door == Door::Open {
+            // One that listens already gets the new backlog, and no more than that.
+            net::listen(&self.socket, state.backlog).map_err(of("backlog"))?;
         }
         Ok(())
     }
@@ -99,6 +172,8 @@ impl Listening {
     /// has the socket, they are that one's.
     pub fn shut_down(&self) {
         self.closing.raise();
+        self.door.lock().door = Door::Closed;
+        self.changed.notify_all();
         // It fails only if the count would overflow, and then the bell has been rung.
         let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
         if !self.shared.is_raised() {
@@ -142,6 +217,10 @@ pub fn accept(listener: &Listening) -> io::Result<(TcpStream, SocketAddr)> {
                 ];
                 poll(&mut either, None)?;
             }
+            // It does not listen, on purpose for a while perhaps.
+            Err(error)
+                if Errno::from_io_error(&error) == Some(Errno::INVAL)
+                    && listener.wait_while_refusing() => {}
             Err(error) => return Err(error),
         }
     }
@@ -186,128 +265,4 @@ pub fn shut_down(listener: impl AsFd) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::connect::tests::plain;
-    use crate::policy::socket::KeepAlive;
-    use rustix::net::{SocketType, sockopt};
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
-    fn listen(address: SocketAddr, dual_stack: bool) -> Listening {
-        Listening::new(Bound::new(address, dual_stack).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn an_address_is_refused_until_it_listens() {
-        let bound = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false).unwrap();
-        let address: SocketAddr = rustix::net::getsockname(&bound.socket)
-            .unwrap()
-            .try_into()
-            .unwrap();
-        let early = plain(address);
-        assert_eq!(early.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-        let listener = bound.listen().unwrap();
-        assert!(plain(listener.local_addr().unwrap()).is_ok());
-    }
-
-    #[test]
-    fn a_dual_stack_listener_shows_ipv4_clients_as_ipv4() {
-        let listener = listen((Ipv6Addr::UNSPECIFIED, 0).into(), true);
-        let port = listener.local_addr().unwrap().port();
-        let _client = plain((Ipv4Addr::LOCALHOST, port).into()).unwrap();
-        assert_eq!(accept(&listener).unwrap().1.ip(), Ipv4Addr::LOCALHOST);
-    }
-
-    #[test]
-    fn accepted_connections_inherit_the_options() {
-        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
-        let _client = plain(listener.local_addr().unwrap()).unwrap();
-        let (accepted, _) = accept(&listener).unwrap();
-        assert!(sockopt::tcp_nodelay(&accepted).unwrap());
-        assert!(sockopt::socket_keepalive(&accepted).unwrap());
-        assert_eq!(
-            sockopt::tcp_keepidle(&accepted).unwrap(),
-            KeepAlive::USUAL.idle
-        );
-        assert!(sockopt::socket_oobinline(&accepted).unwrap());
-    }
-
-    #[test]
-    fn shutting_down_wakes_a_blocked_accept() {
-        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
-        std::thread::scope(|scope| {
-            let blocked = std::thread::Builder::new()
-                .spawn_scoped(scope, || accept(&listener))
-                .unwrap();
-            listener.shut_down();
-            let error = blocked.join().unwrap().unwrap_err();
-            assert_eq!(accept_error(&error), AcceptError::Closed);
-        });
-    }
-
-    #[test]
-    fn shutting_down_frees_an_address_that_nobody_shares_at_once() {
-        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
-        let address = listener.local_addr().unwrap();
-        listener.shut_down();
-        // The acceptor may hold it still: it waits for room, for example.
-        assert!(Bound::new(address, false).unwrap().listen().is_ok());
-        drop(listener);
-    }
-
-    #[test]
-    fn shutting_down_leaves_the_socket_to_who_shares_it() {
-        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
-        let address = listener.local_addr().unwrap();
-        let shared = TcpListener::from(listener.for_another_program().unwrap());
-        let _client = plain(address).unwrap();
-        listener.shut_down();
-        // Somebody waits, but not for us.
-        let error = accept(&listener).unwrap_err();
-        assert_eq!(accept_error(&error), AcceptError::Closed);
-        drop(listener);
-        let other = Listening::new(Bound::inherited(shared).unwrap()).unwrap();
-        assert!(accept(&other).is_ok());
-        assert!(plain(address).is_ok());
-    }
-
-    #[test]
-    fn an_inherited_socket_gets_the_options_of_our_own() {
-        let socket = net::socket(rustix::net::AddressFamily::INET, SocketType::STREAM, None);
-        let socket = socket.unwrap();
-        net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        net::listen(&socket, 1).unwrap();
-        let listener = Listening::new(Bound::inherited(socket.into()).unwrap()).unwrap();
-        let _client = plain(listener.local_addr().unwrap()).unwrap();
-        let (accepted, _) = accept(&listener).unwrap();
-        assert!(sockopt::tcp_nodelay(&accepted).unwrap());
-        let flags = rustix::fs::fcntl_getfl(&accepted).unwrap();
-        assert!(
-            !flags.contains(rustix::fs::OFlags::NONBLOCK),
-            "a session blocks"
-        );
-    }
-
-    #[test]
-    fn no_error_of_accept_ends_the_listener_but_its_own_end() {
-        for errno in 1..134 {
-            let error = io::Error::from_raw_os_error(errno);
-            assert_eq!(
-                accept_error(&error) == AcceptError::Closed,
-                errno == Errno::INVAL.raw_os_error(),
-                "{error}"
-            );
-        }
-        let full = io::Error::from_raw_os_error(Errno::MFILE.raw_os_error());
-        assert!(
-            matches!(accept_error(&full), AcceptError::Pause(advice) if advice.contains("ulimit -n"))
-        );
-    }
-
-    #[test]
-    fn a_taken_address_is_an_error() {
-        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false);
-        let again = Bound::new(listener.local_addr().unwrap(), false);
-        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
-    }
-}
+mod tests;

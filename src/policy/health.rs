@@ -1,7 +1,7 @@
 //! Who may take a session: what the probes say, what the administrator says, and the one rule that
 //! combines them.
 
-/// What the probes say of a backend.
+/// What is known of a backend, by probes and by real connections.
 ///
 /// ```text
 ///           bad                    good
@@ -18,6 +18,8 @@ pub enum Health {
     Up,
     /// It does not answer.
     Down,
+    /// It answers probes, but real connections to it have failed in a row: see [`super::outlier`].
+    Ejected,
 }
 
 impl Health {
@@ -27,6 +29,7 @@ impl Health {
             Health::Starting => "starting",
             Health::Up => "up",
             Health::Down => "down",
+            Health::Ejected => "ejected",
         }
     }
 }
@@ -64,12 +67,12 @@ impl AdminState {
 
 /// Whether a backend may take a new session; the sessions that it has are another matter.
 ///
-/// | admin state | weight | starting | up      | down |
-/// | ----------- | ------ | -------- | ------- | ---- |
-/// | ready       | > 0    | no       | **yes** | no   |
-/// | ready       | 0      | no       | no      | no   |
-/// | drain       | any    | no       | no      | no   |
-/// | maintenance | any    | no       | no      | no   |
+/// | admin state | weight | starting | up      | down | ejected |
+/// | ----------- | ------ | -------- | ------- | ---- | ------- |
+/// | ready       | > 0    | no       | **yes** | no   | no      |
+/// | ready       | 0      | no       | no      | no   | no      |
+/// | drain       | any    | no       | no      | no   | no      |
+/// | maintenance | any    | no       | no      | no   | no      |
 pub const fn takes_sessions(health: Health, admin: AdminState, weight: u32) -> bool {
     matches!((health, admin), (Health::Up, AdminState::Ready)) && weight > 0
 }
@@ -143,7 +146,8 @@ impl Machine {
         let streak = self.streak.saturating_add(1);
         let needed = match from {
             Health::Starting => 1,
-            Health::Up => self.fall,
+            // No probe ejects: that is known of a backend beside its health.
+            Health::Up | Health::Ejected => self.fall,
             Health::Down => self.rise,
         };
         if streak < needed {
@@ -198,7 +202,7 @@ mod tests {
                     assert_eq!(machine.health(), to, "{:?}, {rise}/{fall}", &history[..end]);
                     let streak = match from {
                         Health::Starting => 1,
-                        Health::Up => fall,
+                        Health::Up | Health::Ejected => fall,
                         Health::Down => rise,
                     };
                     let expected = (from != to).then_some(Transition { from, to, streak });

@@ -12,6 +12,7 @@
 //! - [`health`] turns probe results into up and down, and says who may take a session.
 //! - [`idle`] says when a session has been silent for too long.
 //! - [`intent`] is what the administrator wants of a backend, by the config and since.
+//! - [`outlier`] says which backend is taken out because connections to it fail.
 //! - [`proxy_protocol`] reads and writes the header that names the client behind a proxy.
 //! - [`progress`] says when to tell how a long session is getting on.
 //! - [`queue`] says how many may wait for a backend, and how often they look up.
@@ -29,6 +30,7 @@ pub mod eligible;
 pub mod health;
 pub mod idle;
 pub mod intent;
+pub mod outlier;
 pub mod progress;
 pub mod proxy_protocol;
 pub mod queue;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::policy::eligible::Standing;
 use crate::policy::health::{self, AdminState, Health};
 use crate::policy::intent::{Intent, Wish};
-use crate::sync::{Active, Counter, Histogram, Queue, RwLock, Setting, Ticket};
+use crate::sync::{Active, Counter, Histogram, Queue, RwLock, Setting, Streak, Ticket};
 
 /// A backend. Shared by its pool, the health thread and the leases on it; a reload that still has
 /// it takes it over as it is, with its health and its counts.
@@ -24,6 +24,12 @@ pub struct Backend {
     /// What is known of its health. Written by the health thread; read by whoever builds a rotation
     /// or reports. A lock and not an atomic, because state and reason belong together.
     condition: RwLock<Condition>,
+    /// What is known from real connections that failed, while it is ejected for that. Written by the health
+    /// thread; read and of use as `condition`.
+    ejection: RwLock<Option<Condition>>,
+    /// Connections to it that failed in a row. Written by the sessions that were to use it, ended by the
+    /// health thread too.
+    pub failures: Streak,
     /// Sessions that hold it now.
     pub active: Active,
     /// How many may; [`NO_LIMIT`] is any number. Written by the thread that makes all changes; read by
@@ -54,6 +60,8 @@ pub struct Counts {
     pub timed_out: Counter,
     /// Attempts to connect to it that failed otherwise.
     pub failed: Counter,
+    /// How often it was ejected.
+    pub ejections: Counter,
     /// How long a connection to it took, of those that were made.
     pub connect_time: Histogram,
     /// Bytes from clients to it.
@@ -72,9 +80,9 @@ impl Counts {
 /// What is known of a backend's health.
 #[derive(Debug, Clone)]
 pub struct Condition {
-    /// Up, down, or not known yet.
+    /// Up, down, ejected, or not known yet.
     pub health: Health,
-    /// What the probe that decided found.
+    /// What the probe, or the connection, that decided found.
     pub reason: Arc<str>,
     /// Since when it is so.
     pub since: SystemTime,
@@ -109,6 +117,8 @@ impl Backend {
                 backup: false,
             })),
             condition: RwLock::new(Condition::new(health, "not probed yet")),
+            ejection: RwLock::new(None),
+            failures: Streak::default(),
             active: Active::default(),
             limit: Setting::new(NO_LIMIT),
             queue: RwLock::new(Arc::default()),
@@ -127,14 +137,27 @@ impl Backend {
         *self.intent.write() = intent;
     }
 
-    /// What is known of its health now.
+    /// What is known of its health now. That connections fail is known of a backend only that probes find
+    /// well: of another one, what they find counts more.
     pub fn condition(&self) -> Condition {
-        self.condition.read().clone()
+        let known = self.condition.read().clone();
+        match (known.health, &*self.ejection.read()) {
+            (Health::Up, Some(ejection)) => ejection.clone(),
+            _ => known,
+        }
     }
 
     /// Its health now.
     pub fn health(&self) -> Health {
-        self.condition.read().health
+        match self.condition.read().health {
+            Health::Up if self.ejection.read().is_some() => Health::Ejected,
+            known => known,
+        }
+    }
+
+    /// Ejects it, or lets it in again. Called by the health thread only.
+    pub fn set_ejection(&self, ejection: Option<Condition>) {
+        let _old = std::mem::replace(&mut *self.ejection.write(), ejection);
     }
 
     /// Writes what is known now. Called by the health thread only.

@@ -74,16 +74,22 @@ impl Pool {
             queue: Arc::default(),
             latest: Published::new(Weak::new()),
         });
-        Pool::build(config, backends, lineage)
+        Pool::build(config, backends, lineage, Mode::default())
     }
 
-    /// The pool that takes the place of this one: picks go on where they are. Nobody can take a session until
-    /// its first [`Pool::publish`].
+    /// The pool that takes the place of this one: picks go on where they are, and if it stands otherwise,
+    /// that is a change. Nobody can take a session until its first [`Pool::publish`].
     pub fn replaced_by(&self, config: &config::Pool, backends: Vec<Arc<Backend>>) -> Pool {
-        Pool::build(config, backends, Arc::clone(&self.lineage))
+        let reported = *self.reported.lock();
+        Pool::build(config, backends, Arc::clone(&self.lineage), reported)
     }
 
-    fn build(config: &config::Pool, backends: Vec<Arc<Backend>>, lineage: Arc<Lineage>) -> Pool {
+    fn build(
+        config: &config::Pool,
+        backends: Vec<Arc<Backend>>,
+        lineage: Arc<Lineage>,
+        reported: Mode,
+    ) -> Pool {
         for backend in &backends {
             backend.set_queue(&lineage.queue);
         }
@@ -96,7 +102,7 @@ impl Pool {
             name: config.name.as_str().into(),
             backends,
             members: Published::new(Members::default()),
-            reported: Mutex::default(),
+            reported: Mutex::new(reported),
             lineage,
         }
     }
@@ -211,15 +217,16 @@ impl Pool {
     pub fn peek<R>(&self, look: impl FnOnce(&Choice<'_>) -> R) -> R {
         let ticket = self.lineage.first_tickets.next();
         let seed = splitmix::nth(self.lineage.random_seed, 0);
-        self.members.with(|members| {
-            look(&Choice {
-                rotation: &members.rotation,
-                active: &|index| self.active(index),
-                is_full: &|index| self.is_full(index),
-                tried: &[],
-                ticket,
-                random: splitmix::nth(seed, ticket),
-            })
+        // Not under the lock: to explain thousands of backends takes a while, and who publishes would
+        // wait for it, with every pick that comes after.
+        let members = self.members.load();
+        look(&Choice {
+            rotation: &members.rotation,
+            active: &|index| self.active(index),
+            is_full: &|index| self.is_full(index),
+            tried: &[],
+            ticket,
+            random: splitmix::nth(seed, ticket),
         })
     }
 
@@ -244,5 +251,27 @@ impl Pool {
     /// Has it a backend that can take a session now?
     pub fn can_serve(&self) -> bool {
         self.members.with(|members| !members.rotation.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_long_look_holds_up_nobody_who_publishes() {
+        let pool = Arc::new(Pool::new(
+            &config::Pool::new("web", Vec::new()),
+            Vec::new(),
+            1,
+        ));
+        pool.peek(|_| {
+            let (published, is_published) = crossbeam_channel::bounded(1);
+            let other = Arc::clone(&pool);
+            let publish = move || published.send(other.publish());
+            std::thread::Builder::new().spawn(publish).unwrap();
+            assert!(is_published.recv_timeout(Duration::from_secs(10)).is_ok());
+        });
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::RouteBook;
 use crate::admission::Rejections;
 use crate::admission::clients::Clients;
-use crate::sync::{Counter, Gate};
+use crate::sync::{Counter, Gate, Setting};
 
 /// A listener, as its sessions see it. A reload that still has one of this name takes it over, with
 /// its counts and whoever is inside.
@@ -19,6 +19,9 @@ pub struct Listener {
     pub accepted: Counter,
     /// Clients that were not let in, by reason.
     pub rejections: Rejections,
+    /// 1 while the kernel refuses its clients, because its pool has no backend. Written by the server;
+    /// read by whoever reports.
+    pub refuses: Setting,
     /// What is known of the addresses that its clients come from, where these are limited.
     pub clients: Arc<Clients>,
     /// Where its sessions went, if it has routes.
@@ -33,6 +36,7 @@ impl Listener {
             gate: Gate::new(max_connections.unwrap_or(u32::MAX)).0,
             accepted: Counter::default(),
             rejections: Rejections::default(),
+            refuses: Setting::default(),
             clients: Arc::default(),
             routes: RouteBook::default(),
         }

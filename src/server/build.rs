@@ -1,5 +1,6 @@
 //! From the config to pools and backends, with those that are there already, and to what is probed.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,8 +58,6 @@ pub(super) fn draft(config: &Config, running: &Running) -> Result<Draft, StartEr
     };
     for config in &config.pools {
         let pool = build_pool(config, running, &mut draft.wishes)?;
-        // Nobody uses it yet: how it stands is said when it is in force.
-        let _ = pool.publish();
         draft.pools.push(pool);
     }
     Ok(draft)
@@ -145,11 +144,15 @@ fn same(old: &[Arc<Backend>], new: &[Arc<Backend>]) -> bool {
     old.len() == new.len() && old.iter().zip(new).all(|(old, new)| Arc::ptr_eq(old, new))
 }
 
-/// Every backend that is in `pools` and in no pool of `running`, as far as it is to be probed.
+/// Every backend that is to be probed in `pools` and is not yet in `running`: it is in no pool there, or
+/// in one without a health check. Such a one may have clients, and is not to lose them until a probe
+/// has failed.
 pub(super) fn new_targets(pools: &[Arc<Pool>], running: &Running) -> Vec<Target> {
-    let old: std::collections::HashSet<_> = running
+    let probed = running
         .pools
         .iter()
+        .filter(|pool| pool.config.health_check.is_some());
+    let old: HashSet<_> = probed
         .flat_map(|pool| &pool.backends)
         .map(Arc::as_ptr)
         .collect();

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
-
-use super::{Server, build};
+use super::{Server, Surroundings, build};
 use crate::config::defaults;
 use crate::control::{Answer, Change, Refusal};
 use crate::events::Event;
@@ -13,9 +11,9 @@ use crate::policy::health::{AdminState, is_probed};
 
 impl Server {
     /// Makes one change.
-    pub(super) fn make(&mut self, change: &Change, signals: &Receiver<()>) -> Answer {
+    pub(super) fn make(&mut self, change: &Change, around: &Surroundings) -> Answer {
         match change {
-            Change::Reload { dry_run } => self.reload(*dry_run, signals),
+            Change::Reload { dry_run } => self.reload(*dry_run, around),
             Change::Backend {
                 pool,
                 backend,

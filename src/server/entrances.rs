@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{StartError, service};
 use crate::acceptor::{self, Acceptor};
-use crate::config::{self, Config};
+use crate::config::{self, Config, WhenDown};
 use crate::limits::Capacity;
 use crate::net::listener::{Bound, Listening};
 use crate::policy::socket::ListenOptions;
@@ -37,6 +37,8 @@ pub(super) struct Entrance {
     /// Written by the server; read by the acceptor.
     context: Arc<Published<Context>>,
     thread: JoinHandle<()>,
+    /// It is to be opened again after it refused clients, and that has failed.
+    is_stuck: bool,
 }
 
 /// An address that was taken for a listener and is not open yet.
@@ -54,6 +56,17 @@ pub(super) struct Entrances {
     open: Vec<Entrance>,
     /// Acceptors that are about to end, each with the gate at which it may wait.
     retired: Vec<(JoinHandle<()>, Arc<Gate>)>,
+}
+
+/// A listener at whose address clients are refused from now on, or no longer.
+#[derive(Debug)]
+pub(super) struct DoorChange {
+    pub(super) listener: Arc<str>,
+    pub(super) pool: Arc<str>,
+    pub(super) address: String,
+    pub(super) refuses: bool,
+    /// Why it could not be opened.
+    pub(super) error: Option<io::Error>,
 }
 
 /// What every acceptor needs beside its context.
@@ -200,6 +213,45 @@ impl Entrances {
         self.retired.retain(|(thread, _)| !thread.is_finished());
     }
 
+    /// Lets the kernel refuse the clients of each listener whose pools have `when_down: refuse` and no
+    /// backend, all that it leads to, and lets those of the others come; says what has changed, and, the first time, what
+    /// could not.
+    pub(super) fn open_and_refuse(&mut self) -> Vec<DoorChange> {
+        let mut changes = Vec::new();
+        for entrance in &mut self.open {
+            let context = entrance.context.load();
+            let refuses = context
+                .routes
+                .pools()
+                .all(|pool| pool.config.when_down == WhenDown::Refuse && !pool.can_serve());
+            context.listener.refuses.set(refuses.into());
+            let outcome = match refuses {
+                true => Ok(entrance.socket.refuse()),
+                false => entrance.socket.reopen(),
+            };
+            let was_stuck = std::mem::replace(&mut entrance.is_stuck, outcome.is_err());
+            if outcome.as_ref().map_or(!was_stuck, |changed| *changed) {
+                changes.push(DoorChange {
+                    listener: Arc::clone(&context.listener.name),
+                    pool: context
+                        .routes
+                        .pools()
+                        .next()
+                        .map_or("".into(), |pool| Arc::clone(&pool.name)),
+                    address: shown_address(&entrance.bind, &entrance.socket),
+                    refuses,
+                    error: outcome.err(),
+                });
+            }
+        }
+        changes
+    }
+
+    /// Is there a listener that should be open and is not?
+    pub(super) fn has_stuck(&self) -> bool {
+        self.open.iter().any(|entrance| entrance.is_stuck)
+    }
+
     /// The addresses of a listener that are open: as written, or the real ones where the OS chose the
     /// port.
     pub(super) fn addresses(&self, listener: &str) -> Vec<String> {
@@ -284,6 +336,7 @@ fn open(taken: Taken, tools: &Tools, context: Arc<Context>) -> Result<Entrance, 
         socket,
         context,
         thread: thread.map_err(StartError::Thread)?,
+        is_stuck: false,
     })
 }
 

@@ -33,7 +33,7 @@ use crate::config::cli::Source;
 use crate::config::{Config, Timeouts};
 use crate::control::{Control, Request, Running};
 use crate::events::Event;
-use crate::health::{Checker, Order};
+use crate::health::{Channels, Checker, Order, Suspect};
 use crate::limits::Capacity;
 use crate::log::Log;
 use crate::net::splice::Pipes;
@@ -46,6 +46,10 @@ use reload::Next;
 
 /// How long an aborted session may take to end.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Backends to which connections fail that the health thread has not looked at yet; more are not worth
+/// waiting for.
+const SUSPECTS_MAX: usize = 1024;
 
 /// A running balancer.
 #[derive(Debug)]
@@ -65,7 +69,7 @@ pub struct Server {
     ids: Arc<Ticket>,
     /// Written here; read by the reaper.
     timeouts: Arc<Published<Timeouts>>,
-    /// A signal that ends the program came while something else was being done.
+    /// A signal that ends the program has come.
     signalled: bool,
     /// Disconnected when the process's gate is closed and the last session has ended.
     drained: Receiver<Infallible>,
@@ -73,6 +77,10 @@ pub struct Server {
     services: Vec<JoinHandle<()>>,
     /// What is probed; dropping it ends the health thread.
     orders: Sender<Order>,
+    /// Takes a message from the health thread when a pool is served otherwise than before.
+    mode_changes: Receiver<()>,
+    /// For sessions to report a backend to which connections fail.
+    suspects: Sender<Suspect>,
     /// Dropping it ends the reaper.
     stop: Sender<Infallible>,
 }
@@ -88,7 +96,7 @@ pub enum Shutdown {
 
 impl Server {
     /// Takes the addresses, starts the threads, waits for the first round of probes, and opens. A
-    /// message on `signals` breaks the start off. `config` is what `source` has just given. Addresses
+    /// signal breaks the start off. `config` is what `source` has just given. Addresses
     /// that are in the `heritage` are not bound anew.
     ///
     /// # Errors
@@ -98,7 +106,7 @@ impl Server {
         source: Source,
         config: Config,
         log: &Log,
-        signals: &Receiver<()>,
+        around: &Surroundings,
         mut heritage: Heritage,
     ) -> Result<Server, StartError> {
         let nothing = nothing_yet(&source, &config);
@@ -115,6 +123,8 @@ impl Server {
         let threads = Threads::default();
         let (control, requests) = Control::new(nothing, threads.clone(), Arc::clone(&process_gate));
         let (orders, received) = crossbeam_channel::unbounded();
+        let (suspects, suspected) = crossbeam_channel::bounded(SUSPECTS_MAX);
+        let (mode_changed, mode_changes) = crossbeam_channel::bounded(1);
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let mut server = Server {
             log: log.clone(),
@@ -136,9 +146,24 @@ impl Server {
             drained,
             services: Vec::new(),
             orders,
+            mode_changes,
+            suspects,
             stop,
         };
-        match server.first_time(next, received, stopped, signals) {
+        let channels = Channels {
+            orders: received,
+            suspects: suspected,
+            mode_changed,
+        };
+        let checker = Checker::new(
+            channels,
+            server.tools.threads.clone(),
+            log.clone(),
+            Arc::clone(&server.control.stats),
+            build::seed(),
+        );
+        let checker = checker.map_err(StartError::Socket);
+        match checker.and_then(|checker| server.first_time(next, checker, stopped, around)) {
             Ok(()) => Ok(server),
             Err(error) => {
                 server.close();
@@ -152,11 +177,11 @@ impl Server {
     fn first_time(
         &mut self,
         next: Next,
-        orders: Receiver<Order>,
+        checker: Checker,
         stopped: Receiver<Infallible>,
-        signals: &Receiver<()>,
+        around: &Surroundings,
     ) -> Result<(), StartError> {
-        self.start_services(orders, stopped)?;
+        self.start_services(checker, stopped)?;
         if next
             .config
             .pools
@@ -165,7 +190,7 @@ impl Server {
         {
             self.log.send(Event::HealthCheckStarting);
         }
-        self.probe_first(&next, signals);
+        self.probe_first(&next, around);
         if self.signalled {
             return Err(StartError::Interrupted);
         }
@@ -175,7 +200,7 @@ impl Server {
     /// Starts the health thread and the reaper.
     fn start_services(
         &mut self,
-        orders: Receiver<Order>,
+        checker: Checker,
         stopped: Receiver<Infallible>,
     ) -> Result<(), StartError> {
         let (timeouts, control) = (Arc::clone(&self.timeouts), Arc::clone(&self.control));
@@ -184,14 +209,6 @@ impl Server {
             reaper::run(&timeouts, &control.registry, &log, control.epoch, &stopped);
         });
         self.services.push(reaper.map_err(StartError::Thread)?);
-        let checker = Checker::new(
-            orders,
-            self.tools.threads.clone(),
-            self.log.clone(),
-            Arc::clone(&self.control.stats),
-            build::seed(),
-        )
-        .map_err(StartError::Socket)?;
         let health = threads::spawn("health", move || checker.run());
         self.services.push(health.map_err(StartError::Thread)?);
         Ok(())
@@ -208,8 +225,8 @@ impl Server {
     }
 
     /// Ends in order: no new sessions, those that run may end by themselves until the deadline, the
-    /// rest is aborted. Before that nothing changes for so long as `delay`. A further message on `signals`
-    /// cuts every wait short.
+    /// rest is aborted. Before that nothing changes for so long as `delay`. The second of all `signals` cuts
+    /// every wait short; after an upgrade, the first one asks for what is being done already.
     fn shut_down(mut self, signals: &Receiver<()>, delay: Duration) -> Shutdown {
         self.control.draining.raise();
         // Whoever asks for a change from now on is told so.
@@ -238,13 +255,21 @@ impl Server {
         }
         if !forced {
             let deadline = timeout.map_or_else(never, crossbeam_channel::after);
-            select! {
-                recv(self.drained) -> _ => {
-                    self.end();
-                    return Shutdown::Clean;
+            loop {
+                select! {
+                    recv(self.drained) -> _ => {
+                        self.end();
+                        return Shutdown::Clean;
+                    }
+                    recv(signals) -> _ => {
+                        forced = self.signalled;
+                        self.signalled = true;
+                    }
+                    recv(deadline) -> _ => break,
                 }
-                recv(signals) -> _ => forced = true,
-                recv(deadline) -> _ => {}
+                if forced {
+                    break;
+                }
             }
         }
         let sessions = self.control.registry.abort_all();

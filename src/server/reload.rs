@@ -9,13 +9,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{after, never, select, tick};
 
 use super::admin::{AdminChange, NextAdmin};
 use super::build::{self, Draft};
 use super::entrances::{Entrances, Taken};
 use super::leaving::leaving;
-use super::{Server, StartError, options, plan};
+use super::{Server, StartError, Surroundings, options, plan};
 use crate::admin::Admin;
 use crate::admission::Admission;
 use crate::config::{Config, ConfigError};
@@ -65,8 +65,8 @@ impl Next {
 
 impl Server {
     /// Reads the config again and makes it so, or only says what would change.
-    pub(super) fn reload(&mut self, dry_run: bool, signals: &Receiver<()>) -> Answer {
-        let outcome = self.try_reload(dry_run, signals);
+    pub(super) fn reload(&mut self, dry_run: bool, around: &Surroundings) -> Answer {
+        let outcome = self.try_reload(dry_run, around);
         if dry_run {
             return outcome.map_err(Refusal::Invalid);
         }
@@ -100,7 +100,7 @@ impl Server {
     fn try_reload(
         &mut self,
         dry_run: bool,
-        signals: &Receiver<()>,
+        around: &Surroundings,
     ) -> Result<Vec<String>, Vec<String>> {
         let one_line = |errors: Vec<ConfigError>| -> Vec<String> {
             errors.iter().map(ConfigError::one_line).collect()
@@ -116,7 +116,7 @@ impl Server {
         if dry_run {
             return Ok(changes);
         }
-        self.probe_first(&next, signals);
+        self.probe_first(&next, around);
         let warnings = next.config.warnings();
         self.install(next).map_err(|error| {
             // What was to be probed for the new config is not, then.
@@ -131,18 +131,28 @@ impl Server {
 
     /// Has every backend that is new probed once, and waits for that: clients that come to a new
     /// backend a moment later are to find it up. What has no result in time has no sessions either,
-    /// until it has one.
-    pub(super) fn probe_first(&mut self, next: &Next, signals: &Receiver<()>) {
+    /// until it has one. The service manager hears of evener meanwhile: a probe may take longer than its
+    /// patience.
+    pub(super) fn probe_first(&mut self, next: &Next, around: &Surroundings) {
         let targets = build::new_targets(&next.draft.pools, &self.control.running.load());
         let Some(longest) = targets.iter().map(Target::timeout).max() else {
             return;
         };
         let (done, first_round_done) = crossbeam_channel::bounded(0);
         self.order(Order::Add(targets, done));
-        select! {
-            recv(first_round_done) -> _ => {}
-            recv(signals) -> _ => self.signalled = true,
-            default(longest + FIRST_ROUND_SLACK) => {}
+        let too_late = after(longest + FIRST_ROUND_SLACK);
+        let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
+        let mut was_alive = true;
+        loop {
+            select! {
+                recv(first_round_done) -> _ => return,
+                recv(around.signals) -> _ => {
+                    self.signalled = true;
+                    return;
+                }
+                recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),
+                recv(too_late) -> _ => return,
+            }
         }
     }
 
@@ -220,6 +230,7 @@ impl Server {
             self.log.send(Event::Listening { address });
         }
         self.control.running.store(now_running);
+        self.open_and_refuse();
         Ok(())
     }
 
@@ -253,6 +264,7 @@ impl Server {
                 timeouts: config.timeouts.clone(),
                 max_connections: config.limits.max_connections,
                 pipes: self.pipes.with_method(config.performance.relay),
+                suspects: self.suspects.clone(),
                 log: self.log.clone(),
                 registry: Arc::clone(&self.control.registry),
                 stats: Arc::clone(&self.control.stats),

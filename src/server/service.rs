@@ -3,10 +3,11 @@
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 
+use super::entrances::DoorChange;
 use super::{Server, Shutdown};
 use crate::config;
 use crate::control::{Change, Request};
@@ -15,6 +16,9 @@ use crate::log::Log;
 use crate::systemd::{Inherited, Manager};
 use crate::threads;
 use crate::upgrade::{self, Predecessor, Program};
+
+/// From one attempt to open a listener again to the next.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Who evener deals with while it serves, beside clients and backends.
 #[derive(Debug)]
@@ -45,12 +49,15 @@ impl Server {
             None => self.told(around.manager.ready()),
         }
         let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
-        let (sender, outcomes) = bounded(1);
+        // Without room for a message: what nobody takes, because evener stops, is not sent either.
+        let (sender, outcomes) = bounded(0);
         let mut reloads = around.reloads.clone();
         let mut was_alive = true;
         let mut is_upgrading = false;
         while !self.signalled {
-            let wake = self.see_off().map_or_else(never, crossbeam_channel::at);
+            let next_door = self.open_and_refuse();
+            let wake = self.see_off().into_iter().chain(next_door).min();
+            let wake = wake.map_or_else(never, crossbeam_channel::at);
             select! {
                 recv(around.signals) -> _ => break,
                 recv(self.requests) -> request => {
@@ -66,12 +73,12 @@ impl Server {
                     Err(_) => reloads = never(),
                 },
                 recv(wake) -> _ => {}
+                recv(self.mode_changes) -> _ => {}
                 recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),
                 recv(around.upgrades) -> _ => if !is_upgrading {
-                    is_upgrading = true;
-                    if let Err(error) = self.start_successor(around, sender.clone()) {
-                        // There is room: this is the only message.
-                        let _ = sender.try_send(Err(error.to_string()));
+                    match self.start_successor(around, sender.clone()) {
+                        Ok(()) => is_upgrading = true,
+                        Err(error) => self.log.send(Event::UpgradeFailed { error: error.to_string() }),
                     }
                 },
                 recv(outcomes) -> outcome => match outcome.unwrap_or_else(|gone| Err(gone.to_string())) {
@@ -83,7 +90,38 @@ impl Server {
                 },
             }
         }
+        // A new evener that serves from now on is told to stop as well.
+        drop(outcomes);
         self.stop(around)
+    }
+
+    /// Refuses clients where there is no backend for them and the config wants that; says when to try
+    /// again what has failed.
+    pub(super) fn open_and_refuse(&mut self) -> Option<Instant> {
+        for change in self.entrances.open_and_refuse() {
+            let DoorChange {
+                listener,
+                pool,
+                address,
+                refuses,
+                error,
+            } = change;
+            self.log.send(match error {
+                None => Event::Door {
+                    listener,
+                    pool,
+                    address,
+                    refuses,
+                },
+                Some(error) => Event::AcceptFailed {
+                    listener,
+                    error: format!("listen on {address}: {error}"),
+                    advice: "it refused clients for a while, and another process took its port; evener goes on trying",
+                },
+            });
+        }
+        let has_stuck = self.entrances.has_stuck();
+        has_stuck.then(|| Instant::now() + TRY_AGAIN)
     }
 
     /// Makes a change that is asked for, and answers. The manager waits for the end of a reload.
@@ -92,14 +130,15 @@ impl Server {
         if is_reload {
             self.told(around.manager.reloading());
         }
-        let answer = self.make(&request.change, &around.signals);
+        let answer = self.make(&request.change, around);
         if is_reload {
             self.told(around.manager.ready());
         }
         request.answer(answer);
     }
 
-    fn stop(self, around: &Surroundings) -> Shutdown {
+    fn stop(mut self, around: &Surroundings) -> Shutdown {
+        self.signalled = true;
         let config = self.control.running.load();
         let (drain, delay) = {
             let shutdown = &config.config.shutdown;
@@ -149,7 +188,7 @@ impl Server {
     }
 
     /// Gives the manager a sign of life, if there is one; says whether there is.
-    fn sign(&self, manager: &Manager, was_alive: bool) -> bool {
+    pub(super) fn sign(&self, manager: &Manager, was_alive: bool) -> bool {
         let is_alive = self.is_alive();
         if is_alive {
             self.told(manager.alive());

@@ -73,7 +73,8 @@ pub(super) fn learn_client(
     };
     let endpoints = receive(accept, live, report)?;
     let client = &live.client.stream;
-    match let_in(context, client, live.client_address(), report.start) {
+    // Now, and not when the connection came: a bucket that is asked for a time long gone would owe less.
+    match let_in(context, client, live.client_address(), Instant::now()) {
         Some(admitted) => Ok((endpoints, Some(admitted))),
         None => Err(EndReason::Refused),
     }

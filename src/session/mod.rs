@@ -39,9 +39,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Sender;
+
 use crate::admission::{Admission, Admitted};
 use crate::config::{AcceptProxy, Timeouts, WhenDown};
 use crate::events::{EndReason, Event, FailedAttempt};
+use crate::health::Suspect;
 use crate::log::Log;
 use crate::net::abort;
 use crate::net::connect::{self, ConnectError};
@@ -50,7 +53,7 @@ use crate::net::outgoing::Outgoing;
 use crate::net::relay::Relay;
 use crate::net::splice::Pipes;
 use crate::net::wait;
-use crate::pool::{Counts, Lease, Pool};
+use crate::pool::{Backend, Counts, Lease, Pool};
 use crate::registry::{Listener, Live, Notes, Origin, Registry};
 use crate::stats::Stats;
 use crate::sync::{Counter, Permit, Ticket};
@@ -83,6 +86,8 @@ pub struct Context {
     pub max_connections: Option<u32>,
     /// How relays copy, and the pipes that they may have.
     pub pipes: Pipes,
+    /// Where a backend is reported to which connections fail.
+    pub suspects: Sender<Suspect>,
     /// Where the report goes.
     pub log: Log,
     /// All live sessions of the process.
@@ -199,6 +204,7 @@ fn find_backend(
         let error = match outcome {
             Ok(stream) => {
                 backend.counts.connect_time.observe(asked_at.elapsed());
+                backend.failures.end();
                 return Ok((lease, stream));
             }
             Err(ConnectError::AskerLeft) => return Err(EndReason::ClientLeft),
@@ -217,6 +223,9 @@ fn find_backend(
         };
         if let Some(counter) = failures(&backend.counts, &error) {
             counter.increment();
+        }
+        if !error.is_local() {
+            suspect(context, pool, backend, &error);
         }
         let failure = FailedAttempt {
             backend: Arc::clone(&backend.name),
@@ -256,7 +265,7 @@ fn turn_away(client: &TcpStream, when_down: WhenDown, reason: EndReason) {
             | EndReason::NoRoute,
             _,
         )
-        | (_, WhenDown::Reset | WhenDown::Hold | WhenDown::FailOpen) => {
+        | (_, WhenDown::Reset | WhenDown::Refuse | WhenDown::Hold | WhenDown::FailOpen) => {
             abort::reset(client);
         }
         (_, WhenDown::Close) => abort::finish_unread(client),
@@ -341,6 +350,21 @@ fn start_return(
         };
         (ended, measure::used(worker))
     })
+}
+
+/// Counts a failure that may be the backend's, and tells the health thread when it was one too many.
+fn suspect(context: &Context, pool: &Arc<Pool>, backend: &Arc<Backend>, error: &ConnectError) {
+    let failures = backend.failures.more();
+    let rules = pool.config.outlier_detection.as_ref();
+    if rules.is_some_and(|rules| rules.is_suspect(failures)) {
+        // When the health thread is behind, there are failures enough to tell it of later.
+        let _ = context.suspects.try_send(Suspect {
+            pool: Arc::clone(pool),
+            backend: Arc::clone(backend),
+            failures,
+            error: error.to_string(),
+        });
+    }
 }
 
 /// Where a failed attempt is counted: not against the backend if evener's own side is at fault.

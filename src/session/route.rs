@@ -83,6 +83,12 @@ impl Routes {
         self.default.pool.as_ref()
     }
 
+    /// Every pool that clients may get, each once for each route.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        let targets = [&self.default].into_iter().chain(&self.by_name);
+        targets.filter_map(|target| target.pool.as_ref())
+    }
+
     /// The counts of every pool, if there are routes.
     pub fn counts(&self) -> Routed {
         let mut counts = Routed::new();

@@ -16,6 +16,7 @@
 //! | [`Ticket`] | every pick, `fetch_add` | the same call | Relaxed | the number only chooses a slot; the slots come from a [`Published`] rotation, whose lock orders them | `ticket_is_unique` |
 //! | [`Counter`] (and the [`Histogram`] made of them) | many threads, `fetch_add`; the log thread takes, `swap` | the log thread; who answers for the metrics | Relaxed | a statistic: nothing is read because of it | `counter_loses_nothing` |
 //! | [`Active`] | claim: `compare_exchange`, `fetch_update` or `fetch_add`; end of a lease: `fetch_sub` | balancing policies | Relaxed | a load estimate; the claim's compare-exchange is atomic in any ordering, and the backend it belongs to never moves or dies under a lease (it is held by an `Arc`) | `active_claims_spread_a_burst`, `active_claims_stay_below_the_limit` and two more |
+//! | [`Streak`] | failures: `fetch_add`; a success: load, then store of 0 | the same calls | Relaxed | the number only decides whether to tell the health thread, by a channel, which orders what is told | `streak_reaches_a_number_once` |
 //! | [`Allowance`] | take: `compare_exchange`; giving back: `fetch_add` | the same calls | Acquire to take, Release to give back; partner: the other call | whoever takes a place that was given back opens its pipe after the one before has closed its own | `allowance_is_never_exceeded` |
 //! | [`Progress`] | one thread at a time, load + store; a hand-over by a [`Slot`] is between two | the reaper; the session thread at the end | Relaxed | a single writer can't lose an update; the reaper only compares it with its own last reading, and the join of the return thread orders the last read | `progress_of_one_writer_only_grows_and_loses_nothing` |
 //! | [`Cause`] | first of several, `compare_exchange` | the session thread at the end | Relaxed | the value is all there is to know; the join of the return thread orders the last read | `cause_is_the_first_that_was_given` |
@@ -100,6 +101,25 @@ impl Counter {
     /// How many so far, and starts again at 0; no event is lost in between.
     pub fn take(&self) -> u64 {
         self.0.swap(0, Relaxed)
+    }
+}
+
+/// How often something failed in a row. Written by those who try it.
+#[derive(Debug, Default)]
+pub struct Streak(AtomicU32);
+
+impl Streak {
+    /// Another failure; says which one it is, from 1. Of several at once each gets a number of its own,
+    /// so one that is waited for comes once.
+    pub fn more(&self) -> u32 {
+        self.0.fetch_add(1, Relaxed).wrapping_add(1)
+    }
+
+    /// A success. It writes only what was not 0: many succeed all the time, on all processors.
+    pub fn end(&self) {
+        if self.0.load(Relaxed) != 0 {
+            self.0.store(0, Relaxed);
+        }
     }
 }
 

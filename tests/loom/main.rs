@@ -32,7 +32,7 @@ use evener::policy::health::{AdminState, Health};
 use evener::pool::{Backend, Pool};
 use evener::sync::{
     Active, Allowance, Cause, Closed, Condvar, Counter, Flag, Gate, Handover, Mutex, Progress,
-    Published, Setting, Slot, Ticket, Woken,
+    Published, Setting, Slot, Streak, Ticket, Woken,
 };
 use loom::model;
 use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};

@@ -180,6 +180,32 @@ fn pool_of_two() -> Pool {
     pool
 }
 
+// Streak: of several failures at once each has its number, so the one that is acted upon comes once.
+
+#[test]
+fn streak_reaches_a_number_once() {
+    model(|| {
+        let streak = Arc::new(Streak::default());
+        let numbers = each_of(3, &streak, |streak| streak.more());
+        assert_eq!(numbers.iter().filter(|number| **number == 3).count(), 1);
+        streak.end();
+        assert_eq!(streak.more(), 1);
+    });
+}
+
+#[test]
+fn streak_by_load_and_store_misses_its_number() {
+    loom_finds("never reached", || {
+        let streak = Arc::new(AtomicU32::new(0));
+        let numbers = each_of(2, &streak, |streak| {
+            let number = streak.load(Relaxed) + 1;
+            streak.store(number, Relaxed);
+            number
+        });
+        assert!(numbers.contains(&2), "never reached");
+    });
+}
+
 // Progress: one writer.
 
 #[test]

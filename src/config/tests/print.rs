@@ -5,6 +5,7 @@ use super::super::*;
 use crate::policy::balance;
 use crate::policy::bulk::Method;
 use crate::policy::health::AdminState;
+use crate::policy::outlier::Rules;
 use crate::policy::routes::Pattern;
 use crate::policy::socket::{KeepAlive, SocketOptions, Source};
 use proptest::collection::{btree_set, vec};
@@ -241,6 +242,17 @@ fn health_check() -> impl Strategy<Value = HealthCheck> {
     )
 }
 
+fn outlier_detection() -> impl Strategy<Value = Rules> {
+    (STREAK_RANGE, time(1), time(1), PERCENT_RANGE).prop_map(
+        |(consecutive_failures, ejection_time, max_ejection_time, max_ejection_percent)| Rules {
+            consecutive_failures,
+            ejection_time,
+            max_ejection_time,
+            max_ejection_percent,
+        },
+    )
+}
+
 fn pools() -> impl Strategy<Value = Vec<Pool>> {
     let policies: Vec<&str> = balance::names().collect();
     let when_down = prop::sample::select(WhenDown::ALL.to_vec());
@@ -249,7 +261,11 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
         RETRIES_RANGE,
         (when_down, 0..=10_000_u32),
         option::of(prop::sample::select(Version::ALL.to_vec())),
-        (option::of(health_check()), connect_options()),
+        (
+            option::of(health_check()),
+            option::of(outlier_detection()),
+            connect_options(),
+        ),
         backends(),
     );
     (btree_set(name(), 1..4), vec(pool, 4)).prop_map(|(names, rows)| {
@@ -260,7 +276,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 retries,
                 (when_down, panic),
                 send_proxy_protocol,
-                (health_check, socket),
+                (health_check, outlier_detection, socket),
                 backends,
             ),
         )| {
@@ -274,6 +290,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 send_proxy_protocol,
                 socket,
                 health_check,
+                outlier_detection,
                 backends,
             }
         };
@@ -415,6 +432,11 @@ pools:
       rise: 2
       fall: 3
       jitter: 10%
+    outlier_detection:
+      consecutive_failures: 3
+      ejection_time: 10s
+      max_ejection_time: 5m
+      max_ejection_percent: 50
     backends:
       - { address: \"127.0.0.1:8000\", weight: 1, state: ready, backup: false, max_connections: off, max_queue: off }
       - { name: b, address: \"db:5432\", weight: 3, state: ready, backup: false, max_connections: off, max_queue: off }

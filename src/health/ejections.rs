@@ -1,0 +1,157 @@
+//! Who is ejected because real connections fail, and until when. Owned by the health thread, which acts
+//! on what sessions report.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::events::Ejection;
+use crate::policy::health::Health;
+use crate::policy::outlier::History;
+use crate::pool::{Backend, Condition, Pool};
+
+/// A backend to which connections failed in a row.
+#[derive(Debug)]
+pub struct Suspect {
+    /// Its pool.
+    pub pool: Arc<Pool>,
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// How many failed.
+    pub failures: u32,
+    /// How the last one did.
+    pub error: String,
+}
+
+/// The backends that are or were ejected.
+#[derive(Debug, Default)]
+pub(super) struct Ejections {
+    /// By [`key`].
+    all: HashMap<usize, Entry>,
+}
+
+/// What tells a backend from every other: where it is. It stays there while an entry owns it.
+fn key(backend: &Arc<Backend>) -> usize {
+    Arc::as_ptr(backend).addr()
+}
+
+#[derive(Debug)]
+struct Entry {
+    pool: Arc<Pool>,
+    backend: Arc<Backend>,
+    history: History,
+    is_out: bool,
+}
+
+impl Ejections {
+    /// Ejects the backend if it is up and its pool can spare it.
+    pub(super) fn eject(
+        &mut self,
+        suspect: Suspect,
+        now: Duration,
+    ) -> Option<(Arc<Pool>, Ejection)> {
+        let pool = suspect.pool.latest();
+        let rules = pool.config.outlier_detection.as_ref()?;
+        let is_there = |one: &Arc<Backend>| Arc::ptr_eq(one, &suspect.backend);
+        if suspect.backend.health() != Health::Up || !pool.backends.iter().any(is_there) {
+            return None;
+        }
+        let is_out = |one: &&Arc<Backend>| one.health() == Health::Ejected;
+        let out = pool.backends.iter().filter(is_out).count();
+        if !rules.has_room(out, pool.backends.len()) {
+            return None;
+        }
+        let entry = self
+            .all
+            .entry(key(&suspect.backend))
+            .or_insert_with(|| Entry {
+                pool: Arc::clone(&pool),
+                backend: Arc::clone(&suspect.backend),
+                history: History::default(),
+                is_out: false,
+            });
+        entry.pool = Arc::clone(&pool);
+        entry.is_out = true;
+        let lasts = entry.history.eject(now, rules).saturating_sub(now);
+        let reason = format!(
+            "{} connections in a row failed: {}",
+            suspect.failures, suspect.error
+        );
+        let condition = Condition::new(Health::Ejected, &reason);
+        entry.backend.counts.ejections.increment();
+        entry.backend.set_ejection(Some(condition));
+        Some((pool, entry.event(Some(lasts), reason)))
+    }
+
+    /// Lets a backend in again that a probe has found well.
+    pub(super) fn found_well(
+        &mut self,
+        backend: &Arc<Backend>,
+        now: Duration,
+    ) -> Option<(Arc<Pool>, Ejection)> {
+        let entry = self.all.get_mut(&key(backend))?;
+        entry.let_in(now, "a probe has found it well")
+    }
+
+    /// Lets those in again whose time is over.
+    pub(super) fn let_in_due(&mut self, now: Duration) -> Vec<(Arc<Pool>, Ejection)> {
+        let due = |entry: &&mut Entry| entry.is_out && entry.history.until() <= now;
+        let entries = self.all.values_mut().filter(due);
+        entries
+            .filter_map(|entry| entry.let_in(now, "its time is over"))
+            .collect()
+    }
+
+    /// When the next one is let in again.
+    pub(super) fn next(&self) -> Option<Duration> {
+        let out = self.all.values().filter(|entry| entry.is_out);
+        out.map(|entry| entry.history.until()).min()
+    }
+
+    /// Forgets those that are in none of these pools, lets those in again of which a config says now that
+    /// nobody is ejected, and goes by these pools from now on.
+    pub(super) fn keep(&mut self, pools: &[Arc<Pool>]) {
+        let homes: HashMap<usize, &Arc<Pool>> = pools
+            .iter()
+            .flat_map(|pool| pool.backends.iter().map(move |one| (key(one), pool)))
+            .collect();
+        self.all.retain(|key, entry| match homes.get(key) {
+            Some(pool) if pool.config.outlier_detection.is_some() => {
+                entry.pool = Arc::clone(pool);
+                true
+            }
+            _ => {
+                entry.backend.set_ejection(None);
+                false
+            }
+        });
+    }
+}
+
+impl Entry {
+    fn let_in(&mut self, now: Duration, reason: &str) -> Option<(Arc<Pool>, Ejection)> {
+        if !std::mem::replace(&mut self.is_out, false) {
+            return None;
+        }
+        self.history.end(now);
+        self.backend.failures.end();
+        self.backend.set_ejection(None);
+        // Of one that probes have found dead meanwhile, the end of its ejection is no news.
+        let is_news = self.backend.health() == Health::Up;
+        is_news.then(|| (Arc::clone(&self.pool), self.event(None, reason.to_owned())))
+    }
+
+    /// `lasts`: for so long it is out from now on; `None`: it is in again.
+    fn event(&self, lasts: Option<Duration>, reason: String) -> Ejection {
+        Ejection {
+            pool: Arc::clone(&self.pool.name),
+            backend: Arc::clone(&self.backend.name),
+            address: self.backend.address,
+            lasts,
+            reason,
+            health: self.backend.health(),
+            up_count: self.pool.up_count(),
+            total: self.pool.backends.len(),
+        }
+    }
+}
