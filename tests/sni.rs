@@ -478,3 +478,35 @@ fn a_reload_changes_the_routes_and_touches_no_session() {
     );
     rig.check();
 }
+
+#[test]
+fn a_listener_refuses_when_every_pool_that_it_leads_to_says_so() {
+    let mut a = support::Dummy::start("a");
+    let pool = |name: &str, backend: std::net::SocketAddr| {
+        format!(
+            "  - {{ name: {name}, when_down: refuse, backends: [\"{backend}\"], \
+             health_check: {{ interval: 50ms, timeout: 10s, rise: 1, fall: 1 }} }}\n"
+        )
+    };
+    let nobody = support::RefusingPort::new();
+    let evener = Evener::start(&format!(
+        "listeners:\n  - {{ name: in, bind: \"127.0.0.1:0\", pool: b, routes: [{{ sni: a.example, pool: a }}] }}\n\
+         pools:\n{}{}",
+        pool("a", a.address()),
+        pool("b", nobody.address())
+    ));
+    // One of the two is there, so clients may come.
+    evener.wait_log(&format!("Server {} is DOWN", nobody.address()));
+    assert!(support::try_connect(evener.address(0)).is_ok());
+    a.stop();
+    evener.wait_log(&format!("Server {} is DOWN", a.address()));
+    support::eventually("nobody is let in", || {
+        let refused = support::try_connect(evener.address(0)).err()?.kind();
+        (refused == std::io::ErrorKind::ConnectionRefused).then_some(())
+    });
+    a.restart();
+    evener.wait_log_count(&format!("Server {} is UP", a.address()), 1);
+    support::eventually("clients may come again", || {
+        support::try_connect(evener.address(0)).ok()
+    });
+}
