@@ -1,7 +1,7 @@
 //! What one session pays for being balanced: picking a backend, leasing it, and handing a job to a
 //! parked thread. A first pick costs about the same in a pool of 3 backends and in one of 10,000; only
-//! `least_connections` has to look at every backend. The retry of `round_robin` walks one cycle of up to
-//! 1,000 slots.
+//! `least_connections` and `source_hash` have to look at every backend. The retry of `round_robin` walks
+//! one cycle of up to 1,000 slots.
 //!
 //! ```text
 //! cargo bench                                  # all of it: about a minute, then a table of medians
@@ -20,13 +20,14 @@
 use std::env;
 use std::fs;
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{BenchmarkId, Criterion};
 use evener::config::{self, BackendAddress};
-use evener::policy::balance::{Choice, POLICIES, Policy, Rotation};
+use evener::policy::balance::{Choice, Hashing, POLICIES, Policy, Rotation, backend_keys};
 use evener::policy::health::{AdminState, Health};
 use evener::policy::splitmix;
 use evener::pool::{Backend, Pool};
@@ -35,6 +36,9 @@ use evener::threads::Threads;
 
 /// Backends in a pool: a usual one, a large one, and one to see what grows.
 const SIZES: [usize; 3] = [3, 100, 10_000];
+
+/// Whom leases are for.
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// What is measured for each policy and size, as the report names it.
 const PICKS: [(&str, &[usize]); 2] = [("pick", &[]), ("pick, one tried", &[0])];
@@ -73,6 +77,11 @@ fn weight(backend: usize) -> u32 {
     backend as u32 % 4 + 1
 }
 
+/// Each has one of its own, as the hashing policies expect.
+fn address(backend: usize) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], backend as u16 + 1))
+}
+
 /// The policy by itself, on a rotation that nobody else uses.
 fn pick(criterion: &mut Criterion) {
     for (name, tried) in PICKS {
@@ -81,6 +90,9 @@ fn pick(criterion: &mut Criterion) {
             let members: Vec<_> = (0..size).map(|index| (index, weight(index))).collect();
             let rotation = Rotation::new(&members);
             let active: Vec<Active> = (0..size).map(|_| Active::default()).collect();
+            let keys = backend_keys((0..size).map(address));
+            let weights: Vec<u32> = (0..size).map(weight).collect();
+            let table = policy.table.map(|build| build(&keys, &weights));
             let mut ticket = 0;
             group.bench_function(BenchmarkId::new(policy.name, size), |bencher| {
                 bencher.iter(|| {
@@ -88,10 +100,17 @@ fn pick(criterion: &mut Criterion) {
                     (policy.pick)(&Choice {
                         rotation: black_box(&rotation),
                         is_full: &|_| false,
+                        share: &|_| 1000,
                         active: &|index| active[index].get(),
                         tried: black_box(tried),
                         ticket,
                         random: splitmix::nth(42, ticket),
+                        hashing: Hashing {
+                            client: splitmix::nth(43, ticket),
+                            backends: &keys,
+                            table: table.as_ref(),
+                            balance_factor: None,
+                        },
                     })
                 });
             });
@@ -105,7 +124,7 @@ fn lease(criterion: &mut Criterion) {
     for (policy, size) in policies_and_sizes() {
         let pool = pool(policy, size);
         group.bench_function(BenchmarkId::new(policy.name, size), |bencher| {
-            bencher.iter(|| drop(black_box(pool.lease(&[]))));
+            bencher.iter(|| drop(black_box(pool.lease(&[], CLIENT))));
         });
     }
 }
@@ -137,7 +156,7 @@ fn lease_often(pool: &Pool, barrier: &Barrier, times: u64) -> Duration {
     barrier.wait();
     let start = Instant::now();
     for _ in 0..times {
-        drop(black_box(pool.lease(&[])));
+        drop(black_box(pool.lease(&[], CLIENT)));
     }
     start.elapsed()
 }
@@ -163,8 +182,7 @@ fn policies_and_sizes() -> impl Iterator<Item = (&'static Policy, usize)> {
 
 /// A pool whose backends can all serve.
 fn pool(policy: &'static Policy, size: usize) -> Pool {
-    let address = ([127, 0, 0, 1], 9).into();
-    let server = config::Backend::new(BackendAddress::Ip(address));
+    let server = config::Backend::new(BackendAddress::Ip(address(0)));
     let config = config::Pool {
         balance: policy,
         ..config::Pool::new("web", vec![server])
@@ -172,7 +190,7 @@ fn pool(policy: &'static Policy, size: usize) -> Pool {
     let backend = |index| {
         let name = format!("b{index}");
         let weight = weight(index);
-        Backend::new(&name, address, weight, AdminState::Ready, Health::Up)
+        Backend::new(&name, address(index), weight, AdminState::Ready, Health::Up)
     };
     let backends = (0..size).map(|index| Arc::new(backend(index))).collect();
     let pool = Pool::new(&config, backends, 42);

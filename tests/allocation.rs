@@ -2,6 +2,7 @@
 //! many backends: shown by counting what this thread allocates.
 
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use allocation_counter::measure;
@@ -10,10 +11,13 @@ use evener::policy::balance::{POLICIES, Policy};
 use evener::policy::health::{AdminState, Health};
 use evener::pool::{Backend, Pool};
 
+/// The hashing policies ask who the client is.
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
 /// A pool whose backends can all serve, with weights from 1 to 4.
 fn pool(policy: &'static Policy, backends: u32) -> Pool {
-    let address = ([127, 0, 0, 1], 9).into();
-    let server = config::Backend::new(BackendAddress::Ip(address));
+    let address = |n| SocketAddr::from(([127, 0, 0, 1], n as u16 + 1));
+    let server = config::Backend::new(BackendAddress::Ip(address(0)));
     let config = config::Pool {
         balance: policy,
         ..config::Pool::new("web", vec![server])
@@ -21,7 +25,7 @@ fn pool(policy: &'static Policy, backends: u32) -> Pool {
     let backend = |n| {
         let name = format!("b{n}");
         let weight = n % 4 + 1;
-        Backend::new(&name, address, weight, AdminState::Ready, Health::Up)
+        Backend::new(&name, address(n), weight, AdminState::Ready, Health::Up)
     };
     let backends = (0..backends).map(|n| Arc::new(backend(n))).collect();
     let pool = Pool::new(&config, backends, 42);
@@ -40,10 +44,11 @@ fn a_lease_allocates_nothing() {
         for backends in [3, 100] {
             let pool = pool(policy, backends);
             for tried in [&[][..], &[0], &[0, 2]] {
+                let lease = |tried| pool.lease(tried, CLIENT);
                 let mut leased = 0;
                 let allocated = allocations(|| {
                     // Two at once, so that the counts of sessions differ from backend to backend.
-                    let leases = [pool.lease(tried), pool.lease(tried)];
+                    let leases = [lease(tried), lease(tried)];
                     leased += black_box(&leases).iter().flatten().count();
                 });
                 let what = format!("{policy:?}, {backends} backends, {tried:?} tried");
@@ -58,7 +63,7 @@ fn a_lease_allocates_nothing() {
 fn a_refused_lease_allocates_nothing() {
     for policy in POLICIES {
         let pool = pool(policy, 3);
-        let allocated = allocations(|| assert!(pool.lease(&[2, 0, 1]).is_none()));
+        let allocated = allocations(|| assert!(pool.lease(&[2, 0, 1], CLIENT).is_none()));
         assert_eq!(allocated, 0, "{policy:?}");
     }
 }
@@ -69,7 +74,7 @@ fn a_refused_lease_allocates_nothing() {
 fn what_does_allocate_is_counted() {
     for policy in POLICIES {
         let pool = pool(policy, 3);
-        let boxed = allocations(|| drop(black_box(pool.lease(&[]).map(Box::new))));
+        let boxed = allocations(|| drop(black_box(pool.lease(&[], CLIENT).map(Box::new))));
         assert_eq!(boxed, 1000, "{policy:?}");
         let published = allocations(|| {
             let _ = pool.publish();

@@ -15,12 +15,14 @@ use std::time::Duration;
 
 use support::{Dummy, Evener, Server, addresses, config, connect, dummies, eventually, who_serves};
 
-const POLICIES: [&str; 6] = [
+const POLICIES: [&str; 8] = [
     "round_robin",
     "weighted_round_robin",
     "least_connections",
     "power_of_two",
     "random",
+    "source_hash",
+    "maglev",
     "first",
 ];
 

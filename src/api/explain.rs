@@ -1,27 +1,41 @@
 //! `/api/v1/explain`: which backend of a pool the next client would get, and why not the others.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 
 use super::time;
 use crate::policy::health::{AdminState, Health};
+use crate::policy::slow_start;
 use crate::pool::{Backend, Pool};
 
 /// Of each backend, how it stands now. The answer is of one moment: by the time somebody reads it,
-/// another client may have taken the turn.
+/// another client may have taken the turn. Where it depends on who the client is, it says so unless it
+/// was told.
 pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
     let policy = pool.config.balance;
-    let (next, standing) = pool.peek(|choice| {
+    // Where nothing depends on the client, anybody will do.
+    let anybody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let (depends, next, standing) = pool.peek(client.unwrap_or(anybody), |choice| {
+        let depends = policy.by_client && client.is_none() && choice.rotation.len() > 1;
         let members = choice
             .rotation
             .members()
             .iter()
             .map(|member| member.backend);
-        let standing = members.zip((policy.standing)(choice));
+        let share = |index: usize| match (choice.share)(index) {
+            slow_start::WHOLE => String::new(),
+            share => format!("; starts slowly: {} % of its share for now", share / 10),
+        };
+        let told = members.zip((policy.standing)(choice));
+        let standing = told.map(|(index, told)| match depends {
+            true => (index, "it depends on the client's address".to_owned()),
+            false => (index, told + &share(index)),
+        });
         let next = (policy.pick)(choice).map(|pick| pick.backend);
-        (next, standing.collect::<HashMap<usize, String>>())
+        let next = next.filter(|_| !depends);
+        (depends, next, standing.collect::<HashMap<usize, String>>())
     });
     let backends: Vec<Value> = pool
         .backends
@@ -49,6 +63,7 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
         "mode": pool.mode().word(),
         "client": client.map(|client| client.to_string()),
         "next": next.map(|backend| &*backend.name),
+        "depends_on_client": depends,
         "how": policy.summary,
         "backends": backends,
     })

@@ -27,14 +27,15 @@ pub(super) fn render(answer: &Value) -> String {
         None | Some(Value::Null) => String::new(),
         Some(_) => format!(" {}", field(answer, "client")),
     };
+    let next = match (answer.get("next"), answer.get("depends_on_client")) {
+        (_, Some(Value::Bool(true))) => "this or that: add --client IP".to_owned(),
+        (None | Some(Value::Null), _) => "no backend".to_owned(),
+        (Some(_), _) => field(answer, "next"),
+    };
     let mut out = format!(
-        "pool {} ({}): the next client{client} would get {}\n{}\n\n",
+        "pool {} ({}): the next client{client} would get {next}\n{}\n\n",
         field(answer, "pool"),
         field(answer, "balance"),
-        match answer.get("next") {
-            None | Some(Value::Null) => "no backend".to_owned(),
-            Some(_) => field(answer, "next"),
-        },
         field(answer, "how")
     );
     let mut table = Table::new(&["", "BACKEND", "ADDRESS", "CAN SERVE", "WHY"]);
@@ -92,6 +93,9 @@ the first that is up
             route("unknown", reset),
             "listener tls, db.example.org: no route, and no pool for the rest: a reset\n"
         );
+        let depends =
+            json!({"pool": "web", "client": null, "next": null, "depends_on_client": true});
+        assert!(render(&depends).contains("would get this or that: add --client IP"));
         let nobody = json!({"pool": "web", "client": null, "next": null});
         assert!(render(&nobody).contains("the next client would get no backend"));
     }

@@ -227,6 +227,7 @@ impl Config {
                     quoted(&one.name),
                 ));
             }
+            warnings.extend(pool.hashing.warning(&pool.name, pool.balance));
             if let Some(check) = &pool.health_check
                 && check.timeout > check.interval
             {

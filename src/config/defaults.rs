@@ -2,8 +2,8 @@
 //! number comes from. What the config leaves out is what stands here.
 
 use super::{
-    Admin, AdminBind, Admission, Backend, BackendAddress, Bind, HealthCheck, Listener, Log,
-    LogFormat, LogLevel, Pool, Probe, Routes, Shutdown, Timeouts, WhenDown,
+    Admin, AdminBind, Admission, Backend, BackendAddress, Bind, Hashing, HealthCheck, Listener,
+    Log, LogFormat, LogLevel, Pool, Probe, Routes, Shutdown, Timeouts, WhenDown,
 };
 use crate::policy::balance::{Policy, round_robin};
 use crate::policy::health::AdminState;
@@ -48,6 +48,14 @@ pub const MAX_EJECTION_TIME: Duration = Duration::from_secs(300);
 pub const MAX_EJECTION_PERCENT: u32 = 50;
 /// What a percentage may be.
 pub const PERCENT_RANGE: RangeInclusive<u32> = 0..=100;
+/// Bits of an IPv6 client's address that a hash goes by: all, as in HAProxy and nginx. With 64, a host
+/// that changes its address within its network (RFC 8981, about once a day) would keep its backend; but
+/// in a data centre all clients may be of one /64, and one backend would get them all.
+pub const HASH_IPV6_PREFIX: u32 = 128;
+/// What it may be.
+pub const HASH_IPV6_PREFIX_RANGE: RangeInclusive<u32> = 1..=128;
+/// What `hash_balance_factor` may be: below 1 there would be no room for all.
+pub const HASH_BALANCE_FACTOR_RANGE: RangeInclusive<f64> = 1.0..=9.0;
 
 /// From one probe of a backend to the next (HAProxy `inter`).
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
@@ -209,6 +217,15 @@ impl Default for Routes {
     }
 }
 
+impl Default for Hashing {
+    fn default() -> Hashing {
+        Hashing {
+            ipv6_prefix: HASH_IPV6_PREFIX,
+            balance_factor: None,
+        }
+    }
+}
+
 impl Default for WhenDown {
     /// A client sees at once that there is no server, instead of an answer of no bytes.
     fn default() -> WhenDown {
@@ -243,8 +260,10 @@ impl Pool {
             panic_threshold: PANIC_THRESHOLD,
             send_proxy_protocol: None,
             socket: ConnectOptions::USUAL,
+            hashing: Hashing::default(),
             health_check: Some(HealthCheck::default()),
             outlier_detection: Some(outlier_detection()),
+            slow_start: None,
             backends,
         }
     }

@@ -19,6 +19,7 @@ pub mod defaults;
 pub mod diff;
 mod error;
 mod file;
+mod hashing;
 mod outlier;
 mod pools;
 mod print;
@@ -38,6 +39,7 @@ pub use admin::{Admin, AdminAddress, AdminBind, AdminOption};
 pub use admission::Admission;
 pub use ask::{Ask, What};
 pub use error::{ConfigError, Place, is_hidden, visible};
+pub use hashing::Hashing;
 pub use proxy_protocol::AcceptProxy;
 pub use routes::{Route, Routes};
 
@@ -118,8 +120,12 @@ pub struct Pool {
     pub send_proxy_protocol: Option<Version>,
     /// What the sockets to its backends are told.
     pub socket: ConnectOptions,
+    /// How long the share of a backend that has recovered grows to its whole; `None` is `off`.
+    pub slow_start: Option<Duration>,
     /// When real connections that fail take a backend out; `None` is `off`.
     pub outlier_detection: Option<crate::policy::outlier::Rules>,
+    /// How a policy that hashes does it.
+    pub hashing: Hashing,
     /// How backends are probed; `None` is `off`, and every backend counts as up.
     pub health_check: Option<HealthCheck>,
     /// The servers; at least one.

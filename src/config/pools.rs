@@ -6,7 +6,7 @@ use super::reader::{Map, Reading, kind, text};
 use super::socket::read_connect;
 use super::value::{boolean, duration, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
-use super::{Backend, HealthCheck, Pool, Probe, WhenDown, defaults};
+use super::{Backend, Hashing, HealthCheck, Pool, Probe, WhenDown, defaults};
 use super::{address, outlier};
 use crate::policy::health::AdminState;
 use crate::policy::proxy_protocol::Version;
@@ -43,7 +43,11 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         word("send_proxy_protocol", text, &[("off", None), v1, v2])
     });
     let socket = read_connect(map.take("socket"), reading);
+    let hashing = Hashing::read(&mut map, reading);
     let health_check = read_health_check(map.take("health_check"), reading);
+    let slow_start = map.read(reading, "slow_start", None, |text| {
+        or_off(text, |text| duration(text, defaults::TIMEOUT_MIN))
+    });
     let outlier_detection = outlier::read(map.take("outlier_detection"), reading);
     let backend_nodes = map.list(reading, "backends");
     if backend_nodes.is_none() {
@@ -64,8 +68,10 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         panic_threshold,
         send_proxy_protocol,
         socket,
+        hashing,
         health_check,
         outlier_detection,
+        slow_start,
         backends,
     }
 }

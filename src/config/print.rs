@@ -133,10 +133,12 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
     let send = pool.send_proxy_protocol.map_or("off", Version::word);
     writeln!(out, "    send_proxy_protocol: {send}")?;
     socket::write_connect(out, &pool.socket)?;
+    pool.hashing.write(out)?;
     match &pool.health_check {
         None => writeln!(out, "    health_check: off")?,
         Some(check) => write_health_check(out, check)?,
     }
+    writeln!(out, "    slow_start: {}", time_or_off(pool.slow_start))?;
     outlier::write(out, pool.outlier_detection.as_ref())?;
     writeln!(out, "    backends:")?;
     for backend in &pool.backends {

@@ -187,10 +187,6 @@ pub(super) fn policy(text: &str) -> Result<&'static Policy, Problem> {
         return Ok(policy);
     }
     let known: Vec<&'static str> = balance::names().collect();
-    if is_later_value("balance", text) {
-        let help = format!("implemented now: {}", known.join(", "));
-        return Err(not_implemented(text, help));
-    }
     Err(unknown_value(text, &known))
 }
 

@@ -26,7 +26,6 @@ const LATER_KEYS: &[LaterKey] = &[
     later("config", "user", "off"),
     later("config", "group", "off"),
     later("pool", "on_down", "keep"),
-    later("pool", "slow_start", "off"),
     later("pool", "hedge_after", "off"),
     later("health_check", "fast_interval", "off"),
     later("health_check", "down_interval", "off"),
@@ -35,10 +34,7 @@ const LATER_KEYS: &[LaterKey] = &[
 ];
 
 /// Values of a key that later versions know.
-const LATER_VALUES: &[(&str, &[&str])] = &[
-    ("balance", &["source_hash", "maglev"]),
-    ("type", &["http", "send_expect"]),
-];
+const LATER_VALUES: &[(&str, &[&str])] = &[("type", &["http", "send_expect"])];
 
 /// The entry of a key that is for later.
 pub(super) fn later_key(section: &str, key: &str) -> Option<&'static LaterKey> {

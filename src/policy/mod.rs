@@ -20,6 +20,7 @@
 //! - [`routes`] says which route of a listener such a client takes.
 //! - [`schedule`] says when the next probe is due.
 //! - [`socket`] is what sockets are told.
+//! - [`slow_start`] says how much of its share a backend gets that has just recovered.
 //! - [`splitmix`] makes random bits out of a counter.
 
 pub mod access;
@@ -37,6 +38,7 @@ pub mod queue;
 pub mod rate;
 pub mod routes;
 pub mod schedule;
+pub mod slow_start;
 pub mod socket;
 pub mod splitmix;
 

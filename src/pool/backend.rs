@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::policy::eligible::Standing;
 use crate::policy::health::{self, AdminState, Health};
@@ -27,6 +27,9 @@ pub struct Backend {
     /// What is known from real connections that failed, while it is ejected for that. Written by the health
     /// thread; read and of use as `condition`.
     ejection: RwLock<Option<Condition>>,
+    /// When it was well again after it had failed; `None`: it never failed. Written with the two above; read
+    /// by who builds a rotation.
+    recovered: RwLock<Option<Instant>>,
     /// Connections to it that failed in a row. Written by the sessions that were to use it, ended by the
     /// health thread too.
     pub failures: Streak,
@@ -118,6 +121,7 @@ impl Backend {
             })),
             condition: RwLock::new(Condition::new(health, "not probed yet")),
             ejection: RwLock::new(None),
+            recovered: RwLock::new(None),
             failures: Streak::default(),
             active: Active::default(),
             limit: Setting::new(NO_LIMIT),
@@ -157,13 +161,26 @@ impl Backend {
 
     /// Ejects it, or lets it in again. Called by the health thread only.
     pub fn set_ejection(&self, ejection: Option<Condition>) {
-        let _old = std::mem::replace(&mut *self.ejection.write(), ejection);
+        let is_end = ejection.is_none();
+        let old = std::mem::replace(&mut *self.ejection.write(), ejection);
+        if is_end && old.is_some() {
+            *self.recovered.write() = Some(Instant::now());
+        }
+    }
+
+    /// When it was well again after it had failed.
+    pub fn recovered(&self) -> Option<Instant> {
+        *self.recovered.read()
     }
 
     /// Writes what is known now. Called by the health thread only.
     pub fn set_condition(&self, condition: Condition) {
+        let health = condition.health;
         // The old reason is freed after the lock is released.
-        let _old = std::mem::replace(&mut *self.condition.write(), condition);
+        let old = std::mem::replace(&mut *self.condition.write(), condition);
+        if (old.health, health) == (Health::Down, Health::Up) {
+            *self.recovered.write() = Some(Instant::now());
+        }
     }
 
     /// How many sessions may hold it at once.

@@ -6,19 +6,23 @@
 //! pick, and hold a [`Lease`] until they end.
 
 mod backend;
+mod hashed;
 mod lease;
 
 pub use backend::{Backend, Condition, Counts};
 pub use lease::Lease;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use crate::config::{self, WhenDown};
-use crate::policy::balance::{Choice, Member, Rotation};
+use crate::policy::balance::{Choice, Hashing, Member, Rotation, Table};
 use crate::policy::eligible::{self, Mode, Rules, Standing};
 use crate::policy::health::{Health, is_probed};
-use crate::policy::{queue, splitmix};
+use crate::policy::{queue, slow_start, splitmix};
 use crate::sync::{Mutex, Published, Queue, Ticket};
+use hashed::Keys;
 
 /// A named set of backends with one balancing policy.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub struct Pool {
     pub name: Arc<str>,
     /// In the order of the config; a backend's index here is its name in rotations and picks.
     pub backends: Vec<Arc<Backend>>,
+    /// Of the backends, for a policy that hashes.
+    keys: Keys,
     /// Who can take a session. Written by [`Pool::publish`]; read by every pick. A lock around a
     /// snapshot, because readers need the members and their order to be of one moment.
     members: Published<Members>,
@@ -47,7 +53,29 @@ struct Members {
     rotation: Rotation,
     /// For a session that has tried all of the rotation in vain.
     in_reserve: Rotation,
+    /// Those that have recovered lately, by their index in the pool, with when: with `slow_start`, and in
+    /// ascending order.
+    ramps: Vec<(usize, Instant)>,
+    /// Kept from one to the next, except when a weight changes.
+    table: Option<Arc<Table>>,
     mode: Mode,
+}
+
+impl Members {
+    /// Tells how much of its share each gets now. No clock is asked while nobody starts slowly.
+    fn shares(&self, slow_start: Option<Duration>) -> impl Fn(usize) -> u32 {
+        let now = (!self.ramps.is_empty()).then(Instant::now);
+        move |index| {
+            let share = || {
+                let (now, slow_start) = (now?, slow_start?);
+                let found = self.ramps.binary_search_by_key(&index, |(index, _)| *index);
+                let (_, recovered) = self.ramps.get(found.ok()?)?;
+                let since = now.saturating_duration_since(*recovered);
+                Some(slow_start::share(since, slow_start))
+            };
+            share().unwrap_or(slow_start::WHOLE)
+        }
+    }
 }
 
 /// What a pool hands on to the one that replaces it.
@@ -100,6 +128,7 @@ impl Pool {
             }),
             config: config.clone(),
             name: config.name.as_str().into(),
+            keys: Keys::of(config, &backends),
             backends,
             members: Published::new(Members::default()),
             reported: Mutex::new(reported),
@@ -134,9 +163,12 @@ impl Pool {
             fail_open: self.config.when_down == WhenDown::FailOpen,
         };
         let chosen = eligible::choose(&standings, rules);
+        let old = self.members.with(|members| members.table.clone());
         self.members.store(Members {
             rotation: Rotation::new(&chosen.members),
             in_reserve: Rotation::new(&chosen.in_reserve),
+            ramps: self.ramps(),
+            table: self.keys.table(&self.config, &self.backends, old),
             mode: chosen.mode,
         });
         // Whoever waits may be able to go on now, or has nobody left to wait for.
@@ -156,9 +188,9 @@ impl Pool {
         self.members.with(|members| members.mode)
     }
 
-    /// Picks a backend that is not in `tried` and counts the session on it, in one step: of a burst
-    /// of clients, each sees the sessions of those before it. `None`: there is none to pick.
-    pub fn lease(&self, tried: &[usize]) -> Option<Lease> {
+    /// Picks a backend for the client that is not in `tried` and counts the session on it, in one step: of
+    /// a burst of clients, each sees the sessions of those before it. `None`: there is none to pick.
+    pub fn lease(&self, tried: &[usize], client: IpAddr) -> Option<Lease> {
         // A pick after a failure takes its ticket from the backend that failed, so that the sessions
         // of a dead backend are dealt out to the others in turn; from the common sequence they would
         // all go to its neighbour.
@@ -170,27 +202,50 @@ impl Pool {
             })
             .take();
         self.members.with(|members| {
-            let first = self.pick(&members.rotation, tried, ticket);
+            let hashing = self
+                .keys
+                .hashing(&self.config, client, members.table.as_deref());
+            let choice = Choice {
+                rotation: &members.rotation,
+                active: &|index| self.active(index),
+                is_full: &|index| self.is_full(index),
+                share: &members.shares(self.config.slow_start),
+                tried,
+                ticket,
+                random: self.random(tried, ticket, hashing),
+                hashing,
+            };
+            let first = self.pick(&choice);
             match tried {
                 [] => first,
-                _ => first.or_else(|| self.pick(&members.in_reserve, tried, ticket)),
+                _ => first.or_else(|| {
+                    self.pick(&Choice {
+                        rotation: &members.in_reserve,
+                        ..choice
+                    })
+                }),
             }
         })
     }
 
-    fn pick(&self, rotation: &Rotation, tried: &[usize], ticket: u64) -> Option<Lease> {
-        // Each kind of ticket has a random sequence of its own.
-        let kind = tried.last().map_or(0, |index| *index as u64 + 1);
-        let seed = splitmix::nth(self.lineage.random_seed, kind);
+    fn pick(&self, choice: &Choice<'_>) -> Option<Lease> {
+        self.pick_as(choice).or_else(|| {
+            // Where all that are left start slowly, there is nobody to spare them for.
+            let whole = |_| slow_start::WHOLE;
+            let is_starting = |member: &Member| (choice.share)(member.backend) < slow_start::WHOLE;
+            let is_any = choice.rotation.members().iter().any(is_starting);
+            is_any.then(|| {
+                self.pick_as(&Choice {
+                    share: &whole,
+                    ..*choice
+                })
+            })?
+        })
+    }
+
+    fn pick_as(&self, choice: &Choice<'_>) -> Option<Lease> {
         loop {
-            let pick = (self.config.balance.pick)(&Choice {
-                rotation,
-                active: &|index| self.active(index),
-                is_full: &|index| self.is_full(index),
-                tried,
-                ticket,
-                random: splitmix::nth(seed, ticket),
-            })?;
+            let pick = (self.config.balance.pick)(choice)?;
             let backend = self.backends.get(pick.backend)?;
             if backend.claim(pick.seen) {
                 return Some(Lease::new(Arc::clone(backend), pick.backend));
@@ -213,21 +268,48 @@ impl Pool {
         })
     }
 
-    /// What a pick would look at if it came now, for whoever explains it; no ticket is taken.
-    pub fn peek<R>(&self, look: impl FnOnce(&Choice<'_>) -> R) -> R {
+    /// What a pick for this client would look at if it came now, for whoever explains it; no ticket is
+    /// taken.
+    pub fn peek<R>(&self, client: IpAddr, look: impl FnOnce(&Choice<'_>) -> R) -> R {
         let ticket = self.lineage.first_tickets.next();
-        let seed = splitmix::nth(self.lineage.random_seed, 0);
         // Not under the lock: to explain thousands of backends takes a while, and who publishes would
         // wait for it, with every pick that comes after.
         let members = self.members.load();
+        let hashing = self
+            .keys
+            .hashing(&self.config, client, members.table.as_deref());
         look(&Choice {
             rotation: &members.rotation,
             active: &|index| self.active(index),
             is_full: &|index| self.is_full(index),
+            share: &members.shares(self.config.slow_start),
             tried: &[],
             ticket,
-            random: splitmix::nth(seed, ticket),
+            random: self.random(&[], ticket, hashing),
+            hashing,
         })
+    }
+
+    /// The random bits of a pick; where the client decides, its own number.
+    fn random(&self, tried: &[usize], ticket: u64, hashing: Hashing<'_>) -> u64 {
+        if self.config.balance.by_client {
+            return hashing.client;
+        }
+        // Each kind of ticket has a random sequence of its own.
+        let kind = tried.last().map_or(0, |index| *index as u64 + 1);
+        splitmix::nth(splitmix::nth(self.lineage.random_seed, kind), ticket)
+    }
+
+    /// The backends that have recovered lately.
+    fn ramps(&self) -> Vec<(usize, Instant)> {
+        let Some(slow_start) = self.config.slow_start else {
+            return Vec::new();
+        };
+        let backends = self.backends.iter().enumerate();
+        backends
+            .filter_map(|(index, backend)| Some((index, backend.recovered()?)))
+            .filter(|(_, recovered)| recovered.elapsed() < slow_start)
+            .collect()
     }
 
     fn active(&self, index: usize) -> u32 {
@@ -266,7 +348,7 @@ mod tests {
             Vec::new(),
             1,
         ));
-        pool.peek(|_| {
+        pool.peek(([127, 0, 0, 1]).into(), |_| {
             let (published, is_published) = crossbeam_channel::bounded(1);
             let other = Arc::clone(&pool);
             let publish = move || published.send(other.publish());

@@ -75,9 +75,10 @@ impl<'a> Search<'a> {
 
     /// One look; `None` says that waiting may help.
     fn look(&mut self) -> Option<Found> {
+        let client = self.live.client_address().ip();
         loop {
             let pool = self.newer.as_ref().unwrap_or(self.pool);
-            if let Some(lease) = pool.lease(&self.tried) {
+            if let Some(lease) = pool.lease(&self.tried, client) {
                 return Some(Ok(lease));
             }
             if pool.has_untried(&self.tried) {

@@ -156,7 +156,9 @@ fn active_is_won_once_from_the_same_count_and_given_back() {
 fn active_of_a_pool_is_spread_by_its_leases_and_given_back() {
     model(|| {
         let pool = Arc::new(pool_of_two());
-        let leases = each_of(2, &pool, |pool| pool.lease(&[]).unwrap());
+        let leases = each_of(2, &pool, |pool| {
+            pool.lease(&[], [192, 0, 2, 1].into()).unwrap()
+        });
         assert_ne!(leases[0].index(), leases[1].index(), "a burst on one");
         drop(leases);
         let left = pool.backends.iter().map(|backend| backend.active.get());

@@ -1,12 +1,12 @@
 //! Backends that greet by name, in the test's own process, and a config to balance over them.
 
 use std::fmt::{Display, Write as _};
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
 
 use evener::dummy::{Backend, Behaviour, Options};
 
-use super::{RefusingPort, http_get};
+use super::{RefusingPort, connect_from, http_get, read_until_end};
 
 /// What stands before the name in the greeting.
 const GREETING: &str = "Hello from Backend Server on port: ";
@@ -88,6 +88,17 @@ pub fn who_serves(address: SocketAddr) -> io::Result<String> {
     let name = body.strip_prefix(GREETING).map(str::trim_end);
     name.map(str::to_string)
         .ok_or_else(|| io::Error::other(format!("no greeting: {body:?}")))
+}
+
+/// The name of the dummy that answers a client with this address.
+#[track_caller]
+pub fn who_serves_from(source: IpAddr, address: SocketAddr) -> String {
+    let mut stream = connect_from(source, address);
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let answer = String::from_utf8(read_until_end(&stream).0).unwrap();
+    let name = answer.split_once(GREETING).map(|(_, name)| name.trim_end());
+    name.unwrap_or_else(|| panic!("no greeting: {answer:?}"))
+        .to_owned()
 }
 
 /// A config of one listener, `in`, on a free port, and one pool, `p`, of these backends. `pool` are

@@ -37,12 +37,12 @@ mod sockets;
 use std::time::{Duration, Instant};
 
 pub use admin::{Admin, Answer};
-pub use dummies::{Dummy, addresses, config, dummies, who_serves};
+pub use dummies::{Dummy, addresses, config, dummies, who_serves, who_serves_from};
 pub use invariants::Baseline;
 pub use load::{Account, Load};
 pub use process::{Evener, Finished, Process, TempDir, run};
 pub use sockets::{
-    BlackHole, End, RefusingPort, Server, connect, fate, http_get, is_live, is_reset,
+    BlackHole, End, RefusingPort, Server, connect, connect_from, fate, http_get, is_live, is_reset,
     is_silent_for, read_some, read_to_end_with_deadline, read_until_end, reset, try_connect,
 };
 

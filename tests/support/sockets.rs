@@ -1,7 +1,7 @@
 //! The two sides around a balancer: clients, and servers that do what a test tells them.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -22,6 +22,17 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 /// already, or only by the first read.
 pub fn try_connect(address: SocketAddr) -> io::Result<TcpStream> {
     TcpStream::connect_timeout(&address, DEADLINE).map(with_deadlines)
+}
+
+/// A connection of a client with this address.
+#[track_caller]
+pub fn connect_from(source: IpAddr, address: SocketAddr) -> TcpStream {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None);
+    let socket = socket.unwrap();
+    rustix::net::bind(&socket, &SocketAddr::new(source, 0)).unwrap();
+    rustix::net::connect(&socket, &address).unwrap();
+    with_deadlines(TcpStream::from(socket))
 }
 
 fn with_deadlines(stream: TcpStream) -> TcpStream {

@@ -158,7 +158,7 @@ fn bad_command_lines_say_what_would_be_right() {
         ("-l localhost:80", "--listen `localhost:80` has no IP address", "127.0.0.1:80"),
         ("-b leastconn", "--balance `leastconn` is not known", "evener calls it `least_connections`"),
         ("-b leastcon", "--balance `leastcon` is not known", "did you mean `least_connections`?"),
-        ("-b maglev", "--balance `maglev` is not implemented", "round_robin"),
+        ("-b ring_hash", "--balance `ring_hash` is not known", "evener calls it `source_hash`"),
         ("-b first -b random", "--balance is given twice", "once"),
         ("-c a -c b", "--config is given twice", "once"),
         ("-c a a:1", "--config and backends can't be given together", "the file says everything"),

@@ -40,6 +40,8 @@ pools:
     send_proxy_protocol: v2
     slow_start: off
     panic_threshold: 12.5%
+    hash_ipv6_prefix: 64
+    hash_balance_factor: 125%
     hedge_after: off
     health_check: { type: tcp, interval: 3s, timeout: 1500ms, rise: 1, fall: 5, jitter: 2.5%,
                     fast_interval: off, down_interval: off }
@@ -212,6 +214,11 @@ fn every_key_is_read() {
     assert_eq!(both.accept_proxy_protocol, None);
     let pool = &config.pools[0];
     assert_eq!(pool.send_proxy_protocol, Some(Version::V2));
+    let hashing = &pool.hashing;
+    assert_eq!(
+        (hashing.ipv6_prefix, hashing.balance_factor),
+        (64, Some(1.25))
+    );
     assert_eq!(
         (pool.balance.name, pool.retries, pool.when_down),
         ("least_connections", 1, WhenDown::Close)
@@ -348,6 +355,30 @@ pools:
         warnings[1].contains("no listener uses pool `b`"),
         "{warnings:?}"
     );
+}
+
+#[test]
+fn a_hash_that_nobody_computes_is_a_warning() {
+    let warnings = |pool: &str| {
+        load(&format!(
+            "listeners: [{{ bind: ':1' }}]\npools: [{{ {pool}, backends: ['10.0.0.1:80'] }}]\n"
+        ))
+        .warnings()
+    };
+    assert_eq!(
+        warnings("hash_balance_factor: 125%"),
+        [
+            "pool `default`: hash_ipv6_prefix and hash_balance_factor are for source_hash and maglev; \
+            round_robin does not look at them"
+        ]
+    );
+    for right in [
+        "balance: maglev, hash_balance_factor: 125%",
+        "balance: source_hash, hash_ipv6_prefix: 56",
+        "balance: random, hash_ipv6_prefix: 128",
+    ] {
+        assert_eq!(warnings(right), [""; 0], "{right}");
+    }
 }
 
 #[test]

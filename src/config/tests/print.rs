@@ -253,6 +253,13 @@ fn outlier_detection() -> impl Strategy<Value = Rules> {
     )
 }
 
+fn hashing() -> impl Strategy<Value = Hashing> {
+    (1..=128_u32, option::of(10_000..=90_000_u32)).prop_map(|(ipv6_prefix, factor)| Hashing {
+        ipv6_prefix,
+        balance_factor: factor.map(|factor| f64::from(factor) / 10_000.0),
+    })
+}
+
 fn pools() -> impl Strategy<Value = Vec<Pool>> {
     let policies: Vec<&str> = balance::names().collect();
     let when_down = prop::sample::select(WhenDown::ALL.to_vec());
@@ -262,9 +269,9 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
         (when_down, 0..=10_000_u32),
         option::of(prop::sample::select(Version::ALL.to_vec())),
         (
+            (hashing(), connect_options()),
             option::of(health_check()),
-            option::of(outlier_detection()),
-            connect_options(),
+            (option::of(outlier_detection()), option::of(time(1))),
         ),
         backends(),
     );
@@ -276,7 +283,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 retries,
                 (when_down, panic),
                 send_proxy_protocol,
-                (health_check, outlier_detection, socket),
+                ((hashing, socket), health_check, (outlier_detection, slow_start)),
                 backends,
             ),
         )| {
@@ -289,8 +296,10 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 panic_threshold: f64::from(panic) / 10_000.0,
                 send_proxy_protocol,
                 socket,
+                hashing,
                 health_check,
                 outlier_detection,
+                slow_start,
                 backends,
             }
         };
@@ -425,6 +434,8 @@ pools:
       interface: off
       transparent: false
       source: off
+    hash_ipv6_prefix: 128
+    hash_balance_factor: off
     health_check:
       type: tcp
       interval: 2s
@@ -432,6 +443,7 @@ pools:
       rise: 2
       fall: 3
       jitter: 10%
+    slow_start: off
     outlier_detection:
       consecutive_failures: 3
       ejection_time: 10s

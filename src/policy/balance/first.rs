@@ -6,6 +6,8 @@ use super::{Choice, Pick, Policy};
 pub static POLICY: Policy = Policy {
     name: "first",
     summary: "the first backend of the pool that can serve",
+    by_client: false,
+    table: None,
     pick,
     standing,
 };

@@ -10,6 +10,8 @@ use super::{Choice, Pick, Policy};
 pub static POLICY: Policy = Policy {
     name: "least_connections",
     summary: "the backend with the fewest sessions for its weight",
+    by_client: false,
+    table: None,
     pick,
     standing: load::standing,
 };

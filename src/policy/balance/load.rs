@@ -10,6 +10,8 @@ use super::{Choice, Pick};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
     member: Member,
+    /// What it gets of its share, in thousandths.
+    share: u32,
     active: u32,
 }
 
@@ -18,6 +20,7 @@ impl Load {
     pub(super) fn of(member: Member, choice: &Choice<'_>) -> Load {
         Load {
             member,
+            share: (choice.share)(member.backend),
             active: (choice.active)(member.backend),
         }
     }
@@ -31,10 +34,11 @@ impl Load {
         }
     }
 
-    /// Whether active / weight is less here than there. Both sides are multiplied by both weights:
-    /// (2^32 - 1)^2 is the most, and fits.
+    /// Whether active / (weight · share) is less here than there. Both sides are multiplied by both
+    /// products, which takes 96 bits at most.
     fn is_less_than(self, other: Load) -> bool {
-        let scaled = |load: Load, by: Load| u64::from(load.active) * u64::from(by.member.weight);
+        let weight = |load: Load| u128::from(load.member.weight) * u128::from(load.share);
+        let scaled = |load: Load, by: Load| u128::from(load.active) * weight(by);
         scaled(self, other) < scaled(other, self)
     }
 }
@@ -62,6 +66,7 @@ impl From<Load> for Pick {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::slow_start::WHOLE;
 
     /// Loads compare as the fractions that they stand for, up to the largest numbers there are.
     #[test]
@@ -86,6 +91,7 @@ mod tests {
                     backend: 0,
                     weight: v,
                 },
+                share: WHOLE,
                 active: a,
             };
             let right = Load {
@@ -93,6 +99,7 @@ mod tests {
                     backend: 1,
                     weight: w,
                 },
+                share: WHOLE,
                 active: b,
             };
             assert_eq!(left.is_less_than(right), expected, "{a}/{v} < {b}/{w}");

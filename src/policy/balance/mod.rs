@@ -9,18 +9,26 @@
 
 use std::fmt;
 
+use super::slow_start;
+
+mod bounded;
 pub mod first;
+mod hashing;
 mod interleave;
 pub mod least_connections;
 mod load;
+pub mod maglev;
 pub mod power_of_two;
 pub mod random;
 mod rotation;
 pub mod round_robin;
+pub mod source_hash;
 #[cfg(test)]
 mod testing;
 
+pub use hashing::{Hashing, backend_keys, client_key};
 pub use interleave::SLOTS_MAX;
+pub use maglev::Table;
 pub use rotation::{Member, Rotation};
 
 /// Every policy there is, in the order in which messages list them.
@@ -30,6 +38,8 @@ pub static POLICIES: &[&Policy] = &[
     &least_connections::POLICY,
     &power_of_two::POLICY,
     &random::POLICY,
+    &source_hash::POLICY,
+    &maglev::POLICY,
     &first::POLICY,
 ];
 
@@ -49,6 +59,11 @@ pub struct Policy {
     pub name: &'static str,
     /// What it does, in one line, for help texts.
     pub summary: &'static str,
+    /// Whether the client's address decides, so that nothing can be said of a pick without one.
+    pub by_client: bool,
+    /// Builds the table that it looks clients up in; `None`: it needs none. The pool keeps the table for
+    /// as long as the weights stay.
+    pub table: Option<BuildTable>,
     /// Picks a backend: always a member of the rotation, never one already tried or full, and `None`
     /// only when there is no such backend.
     pub pick: fn(&Choice<'_>) -> Option<Pick>,
@@ -56,6 +71,9 @@ pub struct Policy {
     /// sentence: for `evener explain`.
     pub standing: fn(&Choice<'_>) -> Vec<String>,
 }
+
+/// Makes a table of the keys and the weights of all configured backends, by index.
+pub type BuildTable = fn(keys: &[u64], weights: &[u32]) -> Table;
 
 /// Everything that a policy may look at to pick a backend.
 pub struct Choice<'a> {
@@ -65,6 +83,9 @@ pub struct Choice<'a> {
     pub active: &'a dyn Fn(usize) -> u32,
     /// Tells whether a backend, by its index in the pool, has all the sessions that it may have.
     pub is_full: &'a dyn Fn(usize) -> bool,
+    /// Tells how much of its share a backend gets now, by its index in the pool, in thousandths: see
+    /// [`slow_start`].
+    pub share: &'a dyn Fn(usize) -> u32,
     /// The backends, by index in the pool, that this session has tried already, in that order:
     /// empty for its first try.
     pub tried: &'a [usize],
@@ -73,8 +94,11 @@ pub struct Choice<'a> {
     /// them. Drawn from one counter, the numbers would fall into step with the turns: retries would
     /// make first tries skip backends, and two dead backends would share out odd and even.
     pub ticket: u64,
-    /// 64 uniformly random bits, for this pick alone.
+    /// 64 uniformly random bits, for this pick alone; where the client decides, those of the client, the
+    /// same for each of its picks.
     pub random: u64,
+    /// Who the client is, for the policies that go by that.
+    pub hashing: Hashing<'a>,
 }
 
 /// The backend that a policy picked.
@@ -91,10 +115,12 @@ pub struct Pick {
 }
 
 impl Choice<'_> {
-    /// Whether the backend has room for this session, which has not tried it yet. The list is short:
-    /// one backend for each retry.
+    /// Whether the backend has room for this session, which has not tried it yet, and is considered at
+    /// all while it starts slowly. The list of those tried is short: one backend for each retry.
     fn is_open(&self, backend: usize) -> bool {
-        !self.tried.contains(&backend) && !(self.is_full)(backend)
+        !self.tried.contains(&backend)
+            && !(self.is_full)(backend)
+            && slow_start::is_considered((self.share)(backend), backend, self.random)
     }
 }
 
@@ -129,9 +155,11 @@ impl fmt::Debug for Choice<'_> {
             rotation,
             active,
             is_full,
+            share,
             tried,
             ticket,
             random,
+            hashing,
         } = self;
         let active: Vec<u32> = rotation
             .members()
@@ -140,13 +168,17 @@ impl fmt::Debug for Choice<'_> {
             .collect();
         let members = rotation.members().iter();
         let full: Vec<bool> = members.map(|m| is_full(m.backend)).collect();
+        let members = rotation.members().iter();
+        let shares: Vec<u32> = members.map(|m| share(m.backend)).collect();
         f.debug_struct("Choice")
             .field("members", &rotation.members())
             .field("active", &active)
             .field("full", &full)
+            .field("shares", &shares)
             .field("tried", tried)
             .field("ticket", ticket)
             .field("random", random)
+            .field("client", &hashing.client)
             .finish()
     }
 }
@@ -183,7 +215,7 @@ mod tests {
     fn every_policy_tells_how_each_member_stands() {
         let scene = Scene::with_down(&[3, 1, 2, 1], &[1]).active(&[2, 0, 4, 0]);
         for policy in POLICIES {
-            let told = scene.standing(policy, 5);
+            let told = scene.clone().for_policy(policy).standing(policy, 5);
             assert_eq!(told.len(), 3, "{policy:?}");
             assert!(told.iter().all(|text| !text.is_empty()), "{told:?}");
         }
@@ -201,13 +233,19 @@ mod tests {
             tried in prop::collection::vec(0_usize..8, 0..7),
             ticket in any::<u64>(),
             random in any::<u64>(),
+            balance_factor in prop::option::of(1.0..3.0_f64),
         ) {
             let weights: Vec<u32> = backends.iter().map(|b| b.0).collect();
             let active: Vec<u32> = backends.iter().map(|b| b.1).collect();
             let down: Vec<usize> = (0..backends.len()).filter(|&b| backends[b].2).collect();
-            let scene = Scene::with_down(&weights, &down).active(&active).tried(&tried).limit(limit);
+            let scene = Scene::with_down(&weights, &down)
+                .active(&active)
+                .tried(&tried)
+                .limit(limit)
+                .balance_factor(balance_factor);
             let candidates = scene.candidates();
             for policy in POLICIES {
+                let scene = scene.clone().for_policy(policy);
                 match scene.pick(policy, ticket, random) {
                     None => prop_assert!(candidates.is_empty(), "{policy:?} gave up"),
                     Some(Pick { backend, seen }) => {

@@ -14,6 +14,8 @@ use super::{Choice, Member, Pick, Policy};
 pub static POLICY: Policy = Policy {
     name: "power_of_two",
     summary: "the less busy of two drawn at random",
+    by_client: false,
+    table: None,
     pick,
     standing,
 };

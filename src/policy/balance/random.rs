@@ -8,6 +8,8 @@ use crate::policy::splitmix::{GAMMA, below, mix};
 pub static POLICY: Policy = Policy {
     name: "random",
     summary: "any backend, as likely as its weight says",
+    by_client: false,
+    table: None,
     pick,
     standing,
 };

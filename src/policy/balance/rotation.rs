@@ -50,6 +50,14 @@ impl Rotation {
         &self.slots
     }
 
+    /// The member that is this backend, found in O(log members); `None` when it can't take a session.
+    pub fn find(&self, backend: usize) -> Option<Member> {
+        let found = self
+            .members
+            .binary_search_by_key(&backend, |member| member.backend);
+        found.ok().and_then(|at| self.members.get(at)).copied()
+    }
+
     /// How many members there are.
     pub fn len(&self) -> usize {
         self.members.len()

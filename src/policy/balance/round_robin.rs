@@ -12,6 +12,8 @@ const RETRY_SLOTS_MAX: usize = 1_000;
 pub static POLICY: Policy = Policy {
     name: "round_robin",
     summary: "the backends take turns, by weight",
+    by_client: false,
+    table: None,
     pick,
     standing,
 };
@@ -20,6 +22,8 @@ pub static POLICY: Policy = Policy {
 pub static WEIGHTED: Policy = Policy {
     name: "weighted_round_robin",
     summary: "another name for round_robin",
+    by_client: false,
+    table: None,
     pick,
     standing,
 };
