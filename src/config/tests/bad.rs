@@ -221,7 +221,7 @@ fn pools() {
             ("health_check: { type: @http }", "type `http` is not implemented", "implemented now: tcp, off"),
             ("health_check: { @fast_interval: 1s }", "`fast_interval` is not implemented", "fast_interval: off"),
             ("health_check: @tcp", "health_check is the single value `tcp`", "health_check: { interval: 2s }"),
-            ("@slow_start: 30s", "`slow_start` is not implemented in evener", "remove it, or write `slow_start: off`"),
+            ("@on_down: close", "`on_down` is not implemented in evener", "remove it, or write `on_down: keep`"),
             ("panic_threshold: @101%", "panic_threshold `101%` is out of range", "0% to 100%"),
             ("@on_down: close", "`on_down` is not implemented", "on_down: keep"),
             ("send_proxy_protocol: @v3", "send_proxy_protocol `v3` is not known", "known: off, v1, v2"),

@@ -221,6 +221,21 @@ mod tests {
         }
     }
 
+    /// A backend that starts slowly is passed over as often as the rest of its share says, by every
+    /// policy that deals out by turns or by chance.
+    #[test]
+    fn who_starts_slowly_gets_a_part_of_its_share() {
+        for name in ["round_robin", "random", "source_hash", "maglev"] {
+            let Some(policy) = by_name(name) else {
+                unreachable!("{name} is a policy");
+            };
+            let scene = Scene::new(&[1; 4]).starting(&[250]).for_policy(policy);
+            let shares = scene.shares(policy, 20_000);
+            // A quarter of a quarter.
+            assert!(shares[0].abs_diff(1_250) < 150, "{name}: {shares:?}");
+        }
+    }
+
     proptest! {
         #![proptest_config(crate::policy::proptest_config())]
 
