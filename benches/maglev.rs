@@ -70,6 +70,7 @@ fn home(
         rotation,
         active: &|_| 0,
         is_full: &|_| false,
+        share: &|_| evener::policy::slow_start::WHOLE,
         tried: &[],
         ticket: 0,
         random: 0,

@@ -23,7 +23,7 @@ pub fn room(max_queues: impl IntoIterator<Item = Option<u32>>) -> usize {
 }
 
 /// From one look at the client to the next, while so many wait: all of them together look no more often
-/// than [`LOOKS_PER_SECOND_MAX`] says.
+/// than `LOOKS_PER_SECOND_MAX` says.
 pub fn look_every(waiting: usize) -> Duration {
     let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
     LOOK_EVERY.max(Duration::from_secs(1) / LOOKS_PER_SECOND_MAX * waiting)
