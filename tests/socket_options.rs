@@ -213,14 +213,32 @@ fn connections_to_backends_come_from_the_source() {
     assert_eq!(from.ip(), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 7)));
 }
 
+/// The first of two ports that the system gives out and that nobody has: not a listener, nor a connection
+/// that was accepted there and is over for less than a minute. Those get ports of the lower half.
+fn two_free_ports() -> u16 {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let last: u16 = range.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let is_free = |port: u16| {
+        let (family, kind) = (
+            rustix::net::AddressFamily::INET,
+            rustix::net::SocketType::STREAM,
+        );
+        let socket = rustix::net::socket(family, kind, None).unwrap();
+        // Without SO_REUSEADDR, so that whoever has the port is in the way.
+        rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).is_ok()
+    };
+    let start = last - 2 - u16::try_from(std::process::id() % 4000).unwrap();
+    (0..4000)
+        .map(|down| start - down)
+        .find(|first| is_free(*first) && is_free(first + 1))
+        .unwrap()
+}
+
 #[test]
 fn a_source_without_ports_left_is_no_fault_of_the_backend() {
     let servers = [Server::start(), Server::start()];
     let addresses = servers.each_ref().map(Server::address);
-    // Two ports that the system gives out, towards each backend.
-    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
-    let first: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
-    let first = first + 4000 + u16::try_from(std::process::id() % 4000).unwrap();
+    let first = two_free_ports();
     let pool = format!(
         "balance: first, socket: {{ source: \"127.0.0.7:{first}-{}\" }}",
         first + 1
