@@ -11,7 +11,7 @@
 //! client ──▶ listener thread    waits for room, accepts, asks who may come in, sets two threads aside
 //!                 │
 //!                 ▼
-//!            session thread     takes a PROXY header, leases a backend, connects (the next one if it fails),
+//!            session thread     takes a PROXY header, looks for a name, leases a backend, connects (the next one if it fails),
 //!                 │             serves the opening exchange, then copies client ──▶ backend
 //!                 ▼
 //!            return thread      copies client ◀── backend, if the session lives on
@@ -42,7 +42,7 @@
 //! | [`registry`] | the sessions that live now |
 //! | [`admission`] | who is let in: access rules, limits for each client address |
 //! | [`pool`] | backends, the published rotation, picking, leases |
-//! | [`net`] | sockets and no policy: listen, connect, [`net::proxy_protocol`], [`net::relay`], [`net::splice`], [`net::end`], reset |
+//! | [`net`] | sockets and no policy: listen, connect, [`net::proxy_protocol`], [`net::client_hello`], [`net::relay`], [`net::splice`], [`net::end`], reset |
 //! | [`upgrade`] | a new version takes over the listening sockets of a running one |
 //! | [`systemd`] | what evener and its service manager tell each other; sockets that it inherits |
 //! | [`dummy`] | the backend of the demo, the tests and the benchmarks |
@@ -64,7 +64,7 @@
 //! | `sigusr2` | nothing | `sigwait`, for the order to upgrade | the process ends |
 //! | `upgrade` | a new process, until that serves | `poll` of a pipe | the word or the end of that process, or a minute |
 //! | `listen NAME` | nothing: hands everything on | `poll` for a client or the bell, or the gate when full | the gate is closed, the bell rung |
-//! | `c12>…:8000`, `c12 header` before | session 12; reads the client | `recv`, `send` or `splice`; `poll` while it waits for a PROXY header, while connecting and in the opening; at the end a condition variable | both sides have ended |
+//! | `c12>…:8000`, before that `c12 header` and `c12 hello` | session 12; reads the client | `recv`, `send` or `splice`; `poll` while it waits for a PROXY header or a TLS hello, while connecting and in the opening; at the end a condition variable | both sides have ended |
 //! | `c12<…:8000` | nothing: borrows the session | `recv` of the backend, `send` to the client, or `splice` | the same |
 //! | `parked`, or for 50 ms its last name | nothing | `park`, for a job | not needed for two seconds, or shutdown |
 //! | `health` | every health state | its channels, until the next probe is due | the channel of orders is disconnected |

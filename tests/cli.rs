@@ -331,6 +331,7 @@ fn every_json_line_parses_and_a_sessions_line_has_every_field() {
         "detail",
         "client_rtt_ms",
         "server_rtt_ms",
+        "sni",
         "client_retransmits",
         "server_retransmits",
         "cpu_ms",

@@ -11,7 +11,7 @@ mod support;
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -41,7 +41,12 @@ struct Scripted {
 
 impl Scripted {
     fn start(script: impl Fn(TcpStream) + Send + Sync + 'static) -> Scripted {
-        let server = Arc::new(Server::start());
+        // An address of its own: a port alone may have been another test's, whose evener still probes it,
+        // and connections are counted here.
+        static STARTED: AtomicUsize = AtomicUsize::new(1);
+        let number = STARTED.fetch_add(1, Relaxed);
+        let ip = Ipv4Addr::new(127, 2, (number / 250) as u8, (number % 250) as u8 + 1);
+        let server = Arc::new(Server::start_at((ip, 0).into()));
         let script: Arc<Mutex<Arc<Script>>> = Arc::new(Mutex::new(Arc::new(Box::new(script))));
         let connections = Arc::new(AtomicUsize::new(0));
         let weak = Arc::downgrade(&server);

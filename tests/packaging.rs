@@ -159,6 +159,9 @@ fn the_manual_of_the_config_has_every_key() {
             "outlier_detection",
         ),
         ("pools: [{ backends: [{ nonsense: 1 }] }]", "backends"),
+        ("listeners: [{ routes: [{ nonsense: 1 }] }]", "routes"),
+        ("listeners: [{ socket: { nonsense: 1 } }]", "socket"),
+        ("pools: [{ socket: { nonsense: 1 } }]", "socket"),
     ] {
         sections.push((config.into(), section.into()));
     }

@@ -23,7 +23,7 @@ _evener() {
             mapfile -t COMPREPLY < <(compgen -W "off" -- "$word")
             return
             ;;
-        -l | --listen | --client) return ;;
+        -l | --listen | --client | --sni) return ;;
     esac
     local options="--help --version"
     case "$command" in
@@ -33,7 +33,7 @@ _evener() {
         *) options+=" --admin --token-file --json" ;;
     esac
     case "$command" in
-        explain) options+=" --client" ;;
+        explain) options+=" --client --sni" ;;
         reload) options+=" --dry-run" ;;
     esac
     [[ -n $command || $word == -* ]] || options="$commands"

@@ -28,4 +28,5 @@ complete -c evener -n "__fish_seen_subcommand_from check" -F
 complete -c evener -n "__fish_seen_subcommand_from $asks" -l token-file -r -F -d 'File with the token'
 complete -c evener -n "__fish_seen_subcommand_from $asks" -l json -d 'Print JSON'
 complete -c evener -n "__fish_seen_subcommand_from explain" -l client -x -d 'For a client of this address'
+complete -c evener -n "__fish_seen_subcommand_from explain" -l sni -x -d 'For a TLS client that asks for this name'
 complete -c evener -n "__fish_seen_subcommand_from reload" -l dry-run -d 'Only print what would change'

@@ -26,7 +26,8 @@ fn connection(live: &Live, silence: Duration, now: Duration) -> Value {
     json!({
         "id": origin.id,
         "listener": &*origin.listener.name,
-        "pool": &*origin.pool.name,
+        "pool": live.pool().map(|pool| &*pool.name),
+        "sni": live.sni().map(|sni| &**sni),
         "client": live.client_address().to_string(),
         "backend": server.map(|backend| &*backend.name),
         "address": server.map(|backend| backend.address.to_string()),

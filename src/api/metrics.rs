@@ -6,6 +6,7 @@
 use super::exposition::{Page, escaped};
 use super::names;
 use super::process::{self, Usage};
+use super::routes;
 use crate::control::Control;
 use crate::policy::health::{AdminState, Health};
 use crate::pool::{Backend, Pool};
@@ -51,6 +52,14 @@ fn listeners(page: &mut Page, control: &Control) {
             let labels = format!("{labels},reason=\"{}\"", reason.word());
             page.sample("", &labels, count);
         }
+    }
+    page.head(
+        "evener_listener_routes_total",
+        "counter",
+        "Sessions of a listener with routes, by the pool that was chosen (none: reset) and what the client had asked for.",
+    );
+    for (labels, count) in routes::counts(&running) {
+        page.sample("", &labels, count);
     }
     page.head(
         "evener_listener_connections_active",

@@ -11,6 +11,7 @@
 //! | `/metrics` | GET | Prometheus |
 //! | `/api/v1/status`, `/api/v1/connections` | GET | JSON |
 //! | `/api/v1/explain?pool=P[&client=IP]` | GET | JSON |
+//! | `/api/v1/explain?listener=L&sni=NAME` | GET | the same, of the pool for TLS clients that ask for that name |
 //! | `/api/v1/pools/P/backends/B` | GET, POST | the backend; POST changes `state` and `weight` |
 //! | `/api/v1/connections/ID` | DELETE | ends the session with a reset |
 //! | `/api/v1/reload[?dry_run=true]` | POST | what has changed, or would |
@@ -23,6 +24,7 @@ mod metrics;
 mod names;
 mod page;
 mod process;
+mod routes;
 mod status;
 
 use std::net::IpAddr;
@@ -117,6 +119,13 @@ impl Api {
             Some(Ok(client)) => Some(client),
             Some(Err(_)) => return Response::error(400, "client is an IP address"),
         };
+        if let Some(sni) = request.parameter("sni") {
+            let listener = request.parameter("listener");
+            return match routes::explain(&running, listener, sni, client) {
+                Ok(answer) => Response::json(&answer),
+                Err((status, what)) => Response::error(status, what),
+            };
+        }
         let name = request.parameter("pool");
         let pool = match (name, running.pools.as_slice()) {
             (Some(name), _) => running.pool(name),

@@ -50,7 +50,7 @@ fn listener(open: &OpenListener) -> Value {
     json!({
         "name": &*open.listener.name,
         "bind": open.addresses,
-        "pool": &*open.pool,
+        "pool": open.pool.as_deref(),
         "active": active,
         "total": open.listener.accepted.get(),
         "rejected": open.listener.rejections.by_reason().map(|(_, count)| count).sum::<u64>(),

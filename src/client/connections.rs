@@ -21,7 +21,7 @@ pub(super) fn render(answer: &Value) -> String {
             field(connection, "id"),
             field(connection, "listener"),
             field(connection, "client"),
-            field(connection, "pool"),
+            pool(connection),
             backend(connection),
             seconds(connection, "age_seconds"),
             seconds(connection, "idle_seconds"),
@@ -36,6 +36,15 @@ pub(super) fn render(answer: &Value) -> String {
         0 => "no connections\n".to_owned(),
         1 => format!("{}1 connection\n", table.render()),
         count => format!("{}{count} connections\n", table.render()),
+    }
+}
+
+/// The pool, and the server that the client asked for.
+fn pool(connection: &Value) -> String {
+    let pool = field(connection, "pool");
+    match connection.get("sni") {
+        None | Some(Value::Null) => pool,
+        Some(_) => format!("{pool} sni={}", field(connection, "sni")),
     }
 }
 

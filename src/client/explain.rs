@@ -4,6 +4,24 @@ use serde_json::Value;
 
 use super::text::{Table, field, items};
 
+/// As [`render`], for a client of a listener that asks for a server by name.
+pub(super) fn render_route(answer: &Value) -> String {
+    let is_known = answer.get("route") == Some(&Value::from("known"));
+    let route = match (is_known, answer.get("pool")) {
+        (true, _) => format!("a route leads to pool {}", field(answer, "pool")),
+        (false, None | Some(Value::Null)) => {
+            "no route, and no pool for the rest: a reset".to_owned()
+        }
+        (false, _) => format!("no route; the rest gets pool {}", field(answer, "pool")),
+    };
+    let (listener, sni) = (field(answer, "listener"), field(answer, "sni"));
+    let mut out = format!("listener {listener}, {sni}: {route}\n");
+    if !items(answer, "backends").is_empty() {
+        out.push_str(&render(answer));
+    }
+    out
+}
+
 pub(super) fn render(answer: &Value) -> String {
     let client = match answer.get("client") {
         None | Some(Value::Null) => String::new(),
@@ -55,6 +73,26 @@ the first that is up
    b        10.0.0.2:80  no         down
 ";
         assert_eq!(render(&answer), expected);
+        let route = |how: &str, answer: Value| {
+            let mut answer = answer;
+            answer["listener"] = "tls".into();
+            answer["sni"] = "db.example.org".into();
+            answer["route"] = how.into();
+            render_route(&answer)
+        };
+        assert_eq!(
+            route("known", answer.clone()),
+            format!("listener tls, db.example.org: a route leads to pool web\n{expected}")
+        );
+        assert_eq!(
+            route("unknown", answer.clone()),
+            format!("listener tls, db.example.org: no route; the rest gets pool web\n{expected}")
+        );
+        let reset = json!({"pool": null, "backends": []});
+        assert_eq!(
+            route("unknown", reset),
+            "listener tls, db.example.org: no route, and no pool for the rest: a reset\n"
+        );
         let depends =
             json!({"pool": "web", "client": null, "next": null, "depends_on_client": true});
         assert!(render(&depends).contains("would get this or that: add --client IP"));

@@ -69,6 +69,12 @@ pub fn run<E: std::fmt::Display>(
             let text = server.send(Method::Get, &path, None)?;
             shown(ask, &server, text, explain::render)
         }
+        What::ExplainRoute { listener, sni } => {
+            let (listener, sni) = (encoded(listener), encoded(sni));
+            let path = format!("/api/v1/explain?listener={listener}&sni={sni}");
+            let text = server.send(Method::Get, &path, None)?;
+            shown(ask, &server, text, explain::render_route)
+        }
         What::State { backend, state } => change_backend(
             ask,
             &server,

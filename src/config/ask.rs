@@ -43,6 +43,13 @@ pub enum What {
         /// The client, for policies that look at it.
         client: Option<IpAddr>,
     },
+    /// Which pool a TLS client gets, who of it would be next, and why.
+    ExplainRoute {
+        /// The listener.
+        listener: String,
+        /// The server that the client asks for.
+        sni: String,
+    },
     /// A backend gets another administrative state.
     State {
         /// `POOL/BACKEND`, or the backend's name alone where it is the only one.
@@ -83,11 +90,12 @@ pub(super) const COMMANDS: [(&str, &str); 10] = [
     ("reload", "[--dry-run]"),
 ];
 
-const OPTIONS: [&str; 6] = [
+const OPTIONS: [&str; 7] = [
     "--admin",
     "--token-file",
     "--json",
     "--client",
+    "--sni",
     "--dry-run",
     "--help",
 ];
@@ -131,6 +139,10 @@ pub(super) fn parse(
                 let text = value(&mut parser, "--client", "IP")?;
                 once("--client", raw.client.replace(client(&text)?))?;
             }
+            Arg::Long("sni") if command == "explain" => {
+                let name = value(&mut parser, "--sni", "NAME")?;
+                once("--sni", raw.sni.replace(name))?;
+            }
             Arg::Long("dry-run") if command == "reload" => raw.dry_run = true,
             Arg::Value(word) => raw.words.push(utf8(word)?),
             Arg::Short(letter) => return Err(unknown(command, &format!("-{letter}"))),
@@ -147,6 +159,7 @@ struct Raw {
     token_file: Option<PathBuf>,
     json: bool,
     client: Option<IpAddr>,
+    sni: Option<String>,
     dry_run: bool,
     words: Vec<String>,
 }
@@ -167,6 +180,10 @@ impl Raw {
             }
             ("top", []) => What::Top,
             ("connections", []) => What::Connections,
+            ("explain", [listener]) if let Some(sni) = self.sni => What::ExplainRoute {
+                listener: listener.clone(),
+                sni,
+            },
             ("explain", [pool]) => What::Explain {
                 pool: pool.clone(),
                 client: self.client,

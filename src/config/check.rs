@@ -5,7 +5,7 @@
 use super::admin::check_admin;
 use super::error::{Problem, quoted};
 use super::value::did_you_mean;
-use super::{AcceptProxy, Backend, BackendAddress, Config, ListenOn, Pool};
+use super::{AcceptProxy, Backend, BackendAddress, Config, ListenOn, Listener, Pool};
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,6 +17,7 @@ pub(super) enum Part {
     Bind(usize, usize),
     Pool(usize),
     PoolName(usize),
+    RoutePool(usize, usize),
     BackendName(usize, usize),
     BackendAddress(usize, usize),
     Admin,
@@ -37,13 +38,13 @@ pub(super) fn check(config: &Config) -> Vec<(Part, Problem)> {
         &mut found,
     );
     for (index, listener) in config.listeners.iter().enumerate() {
-        // An empty name stands for one that could not be read, which has been told already.
-        let exists = config.pools.iter().any(|pool| pool.name == listener.pool);
-        if !exists && !listener.pool.is_empty() {
-            found.push((
-                Part::ListenerPool(index),
-                unknown_pool(&listener.pool, &config.pools),
-            ));
+        let of_listener = (listener.pool.iter()).map(|pool| (Part::ListenerPool(index), pool));
+        let routes = listener.routes.list.iter().enumerate();
+        let of_routes = routes.map(|(place, route)| (Part::RoutePool(index, place), &route.pool));
+        for (part, name) in of_listener.chain(of_routes) {
+            if !config.pools.iter().any(|pool| pool.name == *name) {
+                found.push((part, unknown_pool(name, &config.pools)));
+            }
         }
     }
     binds(config, &mut found);
@@ -182,6 +183,14 @@ fn own_listener<'c>(config: &'c Config, address: &BackendAddress) -> Option<&'c 
     Some(&listener.name)
 }
 
+impl Listener {
+    /// Does it lead to this pool?
+    fn serves(&self, pool: &str) -> bool {
+        let mut routes = self.routes.list.iter();
+        self.pool.as_deref() == Some(pool) || routes.any(|route| route.pool == pool)
+    }
+}
+
 impl Config {
     /// What is allowed and still looks like a mistake, a sentence each, for the log at start-up.
     pub fn warnings(&self) -> Vec<String> {
@@ -200,7 +209,7 @@ impl Config {
             if !self
                 .listeners
                 .iter()
-                .any(|listener| listener.pool == pool.name)
+                .any(|listener| listener.serves(&pool.name))
             {
                 let name = quoted(&pool.name);
                 warnings.push(format!(

@@ -3,7 +3,8 @@
 
 use super::{
     Admin, AdminBind, Admission, Backend, BackendAddress, Bind, Hashing, HealthCheck, ListenOn,
-    Listener, Log, LogFormat, LogLevel, Pool, Probe, ProbeHeader, Shutdown, Timeouts, WhenDown,
+    Listener, Log, LogFormat, LogLevel, Pool, Probe, ProbeHeader, Routes, Shutdown, Timeouts,
+    WhenDown,
 };
 use crate::policy::answer;
 use crate::policy::answer::http::Statuses;
@@ -11,6 +12,7 @@ use crate::policy::balance::{Policy, round_robin};
 use crate::policy::health::AdminState;
 use crate::policy::outlier::Rules;
 use crate::policy::schedule::JITTER_MAX;
+use crate::policy::socket::{ConnectOptions, ListenOptions};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -95,6 +97,10 @@ pub const QUEUE_TIMEOUT: Duration = CONNECT_TIMEOUT;
 /// cover a TCP retransmit").
 pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// From the accept, or the PROXY header, to the name in a TLS hello: long enough for a segment to be sent
+/// again twice (Caddy `matching_timeout`).
+pub const ROUTES_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// From the stop signal to the closing of the listeners. None: only who has a balancer in front
 /// that must notice first needs one.
 pub const PRE_STOP_DELAY: Duration = Duration::ZERO;
@@ -116,6 +122,17 @@ pub const CONNECTIONS_RANGE: RangeInclusive<u32> = 1..=1_000_000;
 pub const QUEUE_RANGE: RangeInclusive<u32> = 0..=1_000_000;
 /// What a rate may be, in a second or a minute: the counting is exact to one in so many.
 pub const RATE_RANGE: RangeInclusive<u32> = 1..=10_000;
+/// What the buffers of a socket may be, in bytes. The smallest holds a TLS hello, which is looked at before any
+/// of it is read.
+pub const BUFFER_RANGE: RangeInclusive<u32> = 16 << 10..=64 << 20;
+/// What `backlog` may be; the system's own limit is net.core.somaxconn.
+pub const BACKLOG_RANGE: RangeInclusive<u32> = 1..=1 << 20;
+/// What `count` of `keepalive` may be (MAX_TCP_KEEPCNT of the kernel).
+pub const KEEPALIVE_COUNT_RANGE: RangeInclusive<u32> = 1..=127;
+/// The longest time that the kernel takes for `keepalive` and `defer_accept` (MAX_TCP_KEEPIDLE).
+pub const KERNEL_SECONDS_MAX: Duration = Duration::from_secs(32767);
+/// Longest name of a network interface, bytes (IFNAMSIZ less its NUL).
+pub const INTERFACE_CHARS_MAX: usize = 15;
 /// What `jitter` may be: at its largest, the gap between two probes is half an interval to one and a half.
 pub const JITTER_RANGE: RangeInclusive<f64> = 0.0..=JITTER_MAX;
 /// The longest duration: 366 days. `off` says "for ever" better than a large number.
@@ -220,6 +237,15 @@ impl Default for HealthCheck {
     }
 }
 
+impl Default for Routes {
+    fn default() -> Routes {
+        Routes {
+            list: Vec::new(),
+            timeout: ROUTES_TIMEOUT,
+        }
+    }
+}
+
 impl Default for Hashing {
     fn default() -> Hashing {
         Hashing {
@@ -243,10 +269,12 @@ impl Listener {
             name: bind.to_string(),
             bind: vec![bind],
             mode: SOCKET_MODE,
-            pool: pool.to_string(),
+            pool: Some(pool.to_string()),
+            routes: Routes::default(),
             max_connections: None,
             accept_proxy_protocol: None,
             admission: Admission::default(),
+            socket: ListenOptions::USUAL,
         }
     }
 }
@@ -261,6 +289,7 @@ impl Pool {
             when_down: WhenDown::default(),
             panic_threshold: PANIC_THRESHOLD,
             send_proxy_protocol: None,
+            socket: ConnectOptions::USUAL,
             hashing: Hashing::default(),
             health_check: Some(HealthCheck::default()),
             agent: None,
@@ -310,6 +339,7 @@ mod tests {
             HALF_CLOSE_TIMEOUT,
             QUEUE_TIMEOUT,
             PROXY_HEADER_TIMEOUT,
+            ROUTES_TIMEOUT,
             DRAIN_TIMEOUT,
         ] {
             assert!(TIMEOUT_MIN <= timeout && timeout <= DURATION_MAX);

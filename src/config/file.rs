@@ -9,9 +9,10 @@ use super::pools::read_pool;
 use super::proxy_protocol::read_accept;
 use super::reader::{Map, Reading, text};
 use super::settings::{read_limits, read_log, read_performance, read_shutdown, read_timeouts};
+use super::socket::read_listen;
 use super::value::{name, number, or_off};
 use super::yaml::{Node, Value, parse};
-use super::{Admission, Config, ListenOn, Listener, Pool, unix};
+use super::{Admission, Config, ListenOn, Listener, Pool, Routes, unix};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -145,13 +146,18 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
     let bind = bind_node.map_or(Vec::new(), |node| read_binds(node, index, reading));
     let mode = map.read(reading, "mode", defaults::SOCKET_MODE, unix::mode);
     let pool_node = map.take("pool");
+    let has_routes = map.has("routes");
+    let routes = Routes::read(&mut map, index, reading);
     let pool = match (pool_node.map(|node| text(node, "pool")), pools) {
-        (Some(Ok(name)), _) => name.to_string(),
+        (Some(Ok(name)), _) => Some(name.to_string()),
         (Some(Err(problem)), _) => {
             reading.problems.push(problem);
-            String::new()
+            None
         }
-        (None, [only]) => only.name.clone(),
+        (None, _) if routes.is_on() => None,
+        (None, [only]) => Some(only.name.clone()),
+        // What is wrong with the routes has been told, and may be all.
+        (None, _) if has_routes && !reading.problems.is_empty() => None,
         (None, _) => {
             let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
             let help = format!(
@@ -159,13 +165,14 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
                 names.join(", ")
             );
             map.missing(reading, "pool", &help);
-            String::new()
+            None
         }
     };
     let limit = |text: &str| or_off(text, |text| number(text, &defaults::CONNECTIONS_RANGE));
     let max_connections = map.read(reading, "max_connections", None, limit);
     let accept_proxy_protocol = read_accept(map.take("accept_proxy_protocol"), reading);
     let admission = Admission::read(&mut map, reading);
+    let socket = read_listen(map.take("socket"), reading);
     reading.spots.insert(
         Part::ListenerName(index),
         map.spot(if map.has("name") { "name" } else { "bind" }),
@@ -181,9 +188,11 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
         bind,
         mode,
         pool,
+        routes,
         max_connections,
         accept_proxy_protocol,
         admission,
+        socket,
     };
     if has_mode && !listener.bind.is_empty() && !listener.has_unix_socket() {
         let what = "mode is for unix sockets, and this listener has none";

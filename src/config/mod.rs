@@ -30,7 +30,9 @@ mod pools;
 mod print;
 mod proxy_protocol;
 mod reader;
+mod routes;
 mod settings;
+mod socket;
 mod unix;
 mod value;
 mod words;
@@ -48,6 +50,7 @@ pub use hashing::Hashing;
 pub use health_check::{HealthCheck, Probe, ProbeHeader};
 pub use http_probe::{HttpMethod, HttpProbe};
 pub use proxy_protocol::AcceptProxy;
+pub use routes::{Route, Routes};
 pub use unix::ListenOn;
 
 use std::net::SocketAddr;
@@ -56,6 +59,7 @@ use std::time::Duration;
 
 use crate::policy::bulk::Method;
 use crate::policy::proxy_protocol::Version;
+use crate::policy::socket::{ConnectOptions, ListenOptions};
 
 /// Everything that one run of evener is told, after validation.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,14 +91,18 @@ pub struct Listener {
     pub bind: Vec<ListenOn>,
     /// Mode of the files of its unix sockets: who may connect.
     pub mode: u32,
-    /// Name of the pool that serves it.
-    pub pool: String,
+    /// Name of the pool that serves it, or whoever takes none of its routes; `None` is a reset for those.
+    pub pool: Option<String>,
+    /// Pools for TLS clients that ask for a server by name.
+    pub routes: Routes,
     /// Sessions of this listener at once; `None` is no limit of its own.
     pub max_connections: Option<u32>,
     /// Whose PROXY header is believed; `None` is `off`, and nobody's is.
     pub accept_proxy_protocol: Option<AcceptProxy>,
     /// Which clients are let in, and how many from one address.
     pub admission: Admission,
+    /// What its sockets are told.
+    pub socket: ListenOptions,
 }
 
 /// One address of the internet to listen on.
@@ -123,6 +131,8 @@ pub struct Pool {
     pub panic_threshold: f64,
     /// The PROXY header that tells its backends whom a connection is for; `None` is `off`.
     pub send_proxy_protocol: Option<Version>,
+    /// What the sockets to its backends are told.
+    pub socket: ConnectOptions,
     /// How long the share of a backend that has recovered grows to its whole; `None` is `off`.
     pub slow_start: Option<Duration>,
     /// When real connections that fail take a backend out; `None` is `off`.

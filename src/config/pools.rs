@@ -2,6 +2,7 @@
 
 use super::check::Part;
 use super::reader::{Map, Reading, text};
+use super::socket::read_connect;
 use super::value::{boolean, duration, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
 use super::{
@@ -42,6 +43,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         let [v1, v2] = Version::ALL.map(|version| (version.word(), Some(version)));
         word("send_proxy_protocol", text, &[("off", None), v1, v2])
     });
+    let socket = read_connect(map.take("socket"), reading);
     let hashing = Hashing::read(&mut map, reading);
     let health_check = HealthCheck::read(map.take("health_check"), reading);
     let agent = Agent::read(map.take("agent"), reading);
@@ -67,6 +69,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         when_down,
         panic_threshold,
         send_proxy_protocol,
+        socket,
         hashing,
         health_check,
         agent,

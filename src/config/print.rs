@@ -2,6 +2,7 @@
 //! defaults included, so that the text says all there is to say.
 
 use super::outlier;
+use super::socket;
 use super::value::share_text;
 use super::{Admin, Agent, Backend, Config, Listener, Pool};
 use crate::policy::proxy_protocol::Version;
@@ -97,7 +98,10 @@ fn write_listener(out: &mut String, listener: &Listener) -> fmt::Result {
     if listener.has_unix_socket() {
         writeln!(out, "    mode: \"{:04o}\"", listener.mode)?;
     }
-    writeln!(out, "    pool: {}", text(&listener.pool))?;
+    if let Some(pool) = &listener.pool {
+        writeln!(out, "    pool: {}", text(pool))?;
+    }
+    listener.routes.write(out)?;
     writeln!(
         out,
         "    max_connections: {}",
@@ -119,7 +123,8 @@ fn write_listener(out: &mut String, listener: &Listener) -> fmt::Result {
             )
         }
     }?;
-    listener.admission.write(out)
+    listener.admission.write(out)?;
+    socket::write_listen(out, &listener.socket)
 }
 
 fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
@@ -131,6 +136,7 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
     writeln!(out, "    panic_threshold: {threshold}")?;
     let send = pool.send_proxy_protocol.map_or("off", Version::word);
     writeln!(out, "    send_proxy_protocol: {send}")?;
+    socket::write_connect(out, &pool.socket)?;
     pool.hashing.write(out)?;
     match &pool.health_check {
         None => writeln!(out, "    health_check: off")?,
@@ -174,7 +180,7 @@ pub(super) fn time_or_off(duration: Option<Duration>) -> String {
     duration.map_or("off".to_string(), time)
 }
 
-fn number_or(number: Option<u32>, none: &str) -> String {
+pub(super) fn number_or(number: Option<u32>, none: &str) -> String {
     number.map_or(none.to_string(), |number| number.to_string())
 }
 

@@ -84,6 +84,37 @@ pub(super) fn number(text: &str, range: &RangeInclusive<u32>) -> Result<u32, Pro
     }
 }
 
+/// A size in bytes within the range: `65536`, `64k` or `64KiB`, `1M` or `1MiB`.
+pub(super) fn size(text: &str, range: &RangeInclusive<u32>) -> Result<u32, Problem> {
+    let help = format!(
+        "a size from {}k to {}M: 64k, 1M, or a number of bytes",
+        range.start() >> 10,
+        range.end() >> 20
+    );
+    let digits = text.trim_end_matches(|char: char| char.is_ascii_alphabetic());
+    let shift = match text.get(digits.len()..) {
+        Some("") => Some(0),
+        Some("k" | "K" | "KiB") => Some(10),
+        Some("M" | "MiB") => Some(20),
+        _ => None,
+    };
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let Some(shift) = shift.filter(|_| is_number) else {
+        return Err(Problem::new(
+            format!("{} is not a size", quoted(text)),
+            help,
+        ));
+    };
+    let bytes = digits.parse::<u32>().ok();
+    match bytes.and_then(|number| number.checked_mul(1 << shift)) {
+        Some(bytes) if range.contains(&bytes) => Ok(bytes),
+        _ => Err(Problem::new(
+            format!("{} is out of range", quoted(text)),
+            help,
+        )),
+    }
+}
+
 /// A share, `10%` or `2.5%`, as a fraction of 1. Two digits after the point, so that it can be
 /// written and read again without loss.
 pub(super) fn share(text: &str, range: &RangeInclusive<f64>) -> Result<f64, Problem> {

@@ -25,7 +25,6 @@ const LATER_KEYS: &[LaterKey] = &[
     later("config", "sandbox", "off"),
     later("config", "user", "off"),
     later("config", "group", "off"),
-    later("listener", "routes", "off"),
     later("pool", "on_down", "keep"),
     later("pool", "hedge_after", "off"),
     later("timeouts", "max_lifetime", "off"),

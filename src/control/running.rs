@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::config::Config;
 use crate::pool::{Backend, Pool};
-use crate::registry::Listener;
+use crate::registry::{Listener, Routed};
 
 use super::Addresses;
 
@@ -38,8 +38,10 @@ pub struct Running {
 pub struct OpenListener {
     /// Its counts and limits.
     pub listener: Arc<Listener>,
-    /// Name of its pool.
-    pub pool: Arc<str>,
+    /// Name of its pool, for clients that take no route.
+    pub pool: Option<Arc<str>>,
+    /// Where its sessions went; empty without routes.
+    pub routed: Routed,
     /// Its addresses: as written, or the real ones where the OS chose the port.
     pub addresses: Vec<String>,
 }

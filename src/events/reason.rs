@@ -26,17 +26,23 @@ pub enum EndReason {
     ProxyHeaderTimeout,
     /// The connection ended before its PROXY header was complete.
     ClientLeftBeforeHeader,
+    /// What the client asked for has no route, and the listener no pool for the rest.
+    NoRoute,
+    /// The client's TLS hello was not complete in time.
+    HelloTimeout,
+    /// The client left before it was known what it asks for.
+    ClientLeftBeforeHello,
     /// The client left while evener was connecting for it.
     ClientLeft,
     /// Every attempt to connect was refused, the last one too.
     ConnectRefused,
     /// The last attempt to connect took longer than `timeouts.connect`.
     ConnectTimeout,
-    /// The last attempt to connect failed otherwise (no route, no local port).
+    /// The last attempt to connect failed otherwise (no route).
     ConnectFailed,
     /// No backend of the pool can take a session.
     NoBackend,
-    /// evener lacked a descriptor or memory to connect.
+    /// evener lacked a descriptor, memory, a local port or a local address to connect.
     Resources,
     /// The drain's deadline passed, or a second signal came.
     Shutdown,
@@ -58,7 +64,7 @@ pub enum EndReason {
 
 impl EndReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [EndReason; 24] = [
+    pub const ALL: [EndReason; 27] = [
         EndReason::Normal,
         EndReason::ClientReset,
         EndReason::ServerReset,
@@ -69,6 +75,9 @@ impl EndReason {
         EndReason::BadProxyHeader,
         EndReason::ProxyHeaderTimeout,
         EndReason::ClientLeftBeforeHeader,
+        EndReason::NoRoute,
+        EndReason::HelloTimeout,
+        EndReason::ClientLeftBeforeHello,
         EndReason::ClientLeft,
         EndReason::ConnectRefused,
         EndReason::ConnectTimeout,
@@ -87,7 +96,8 @@ impl EndReason {
 
     /// The word in the log, and HAProxy's two letters for the same (its manual, "Session state at
     /// disconnection": who ended it, in upper case for an abort and in lower case for a timeout, and
-    /// when: R waiting for the request, here the PROXY header, Q in the queue, C connecting, D exchanging data).
+    /// when: R waiting for the request, here the PROXY header or the TLS hello, Q in the queue, C connecting,
+    /// D exchanging data).
     pub fn word_and_code(self) -> (&'static str, &'static str) {
         match self {
             EndReason::Normal => ("normal", "--"),
@@ -100,6 +110,9 @@ impl EndReason {
             EndReason::BadProxyHeader => ("bad_proxy_header", "PR"),
             EndReason::ProxyHeaderTimeout => ("proxy_header_timeout", "cR"),
             EndReason::ClientLeftBeforeHeader => ("client_closed_before_proxy_header", "CR"),
+            EndReason::NoRoute => ("no_route", "PR"),
+            EndReason::HelloTimeout => ("hello_timeout", "cR"),
+            EndReason::ClientLeftBeforeHello => ("client_closed_before_hello", "CR"),
             EndReason::ClientLeft => ("client_closed_while_connecting", "CC"),
             EndReason::ConnectRefused => ("connect_refused", "SC"),
             EndReason::ConnectTimeout => ("connect_timeout", "sC"),

@@ -16,8 +16,10 @@ pub struct SessionRecord {
     pub id: u64,
     /// The listener it came by.
     pub listener: Arc<str>,
-    /// The pool that served it.
-    pub pool: Arc<str>,
+    /// The pool that served it, as far as one was chosen.
+    pub pool: Option<Arc<str>>,
+    /// The server that the client asked for in its TLS hello, where the listener has routes: one word.
+    pub sni: Option<Arc<str>>,
     /// The client's address.
     pub client: Address,
     /// The proxy that the client came by, where a PROXY header gave the client's address.
@@ -66,7 +68,8 @@ impl SessionRecord {
         let mut fields = json!({
             "id": self.id,
             "listener": &*self.listener,
-            "pool": &*self.pool,
+            "pool": self.pool.as_deref(),
+            "sni": self.sni.as_deref(),
             "client": self.client.to_string(),
             "via": self.via.as_ref().map(Address::to_string),
             "backend": self.backend.as_ref().map(|(name, _)| &**name),
@@ -110,8 +113,12 @@ impl fmt::Display for SessionRecord {
         write!(
             f,
             " ended: {word} {code} listener={} pool={}",
-            self.listener, self.pool
+            self.listener,
+            self.pool.as_deref().unwrap_or("-")
         )?;
+        if let Some(sni) = &self.sni {
+            write!(f, " sni={sni}")?;
+        }
         if let Some(via) = &self.via {
             write!(f, " via={via}")?;
         }
@@ -167,7 +174,8 @@ mod tests {
         let record = SessionRecord {
             id: 7,
             listener: "web".into(),
-            pool: "main".into(),
+            pool: Some("main".into()),
+            sni: None,
             client: Address::Ip("[::1]:5000".parse().unwrap()),
             via: None,
             backend: Some(("a".into(), Address::Ip("127.0.0.1:8000".parse().unwrap()))),
@@ -194,6 +202,8 @@ mod tests {
              failed=127.0.0.1:8001(connection refused) rtt=-/-ms retransmits=-/- cpu=-"
         );
         let refused = SessionRecord {
+            pool: None,
+            sni: Some("db.example.org".into()),
             via: Some(Address::Ip("10.0.0.1:5000".parse().unwrap())),
             backend: None,
             connect: None,
@@ -205,7 +215,7 @@ mod tests {
         };
         assert_eq!(
             refused.to_string(),
-            "session 7 [::1]:5000 -> - ended: bad_proxy_header PR listener=web pool=main \
+            "session 7 [::1]:5000 -> - ended: bad_proxy_header PR listener=web pool=- sni=db.example.org \
              via=10.0.0.1:5000 in=78B out=154B connect=- queue=1.500ms total=2.000ms attempts=2 \
              detail=\"no PROXY header\" rtt=-/-ms retransmits=-/- cpu=-"
         );

@@ -5,6 +5,9 @@
 //! CLIENT:PORT [ACCEPT DATE] FRONTEND BACKEND/SERVER Tw/Tc/Tt BYTES STATE actconn/feconn/beconn/srv_conn/retries srv_queue/backend_queue
 //! ```
 //!
+//! A server that the client asked for in its TLS hello stands behind it in braces, as HAProxy's captures do:
+//! `{db.example.org}`. Where no pool was chosen, its place has the listener's name, as in HAProxy.
+//!
 //! Dates are UTC. How many others waited is not recorded, so those two fields are 0. Retries have a `+` before them when they
 //! went to another server, as HAProxy's redispatches have.
 
@@ -41,7 +44,7 @@ impl SessionRecord {
             client(&self.client),
             accept_date(accepted),
             one_word(&self.listener),
-            one_word(&self.pool),
+            one_word(self.pool.as_ref().unwrap_or(&self.listener)),
             server.map_or(NO_SERVER.to_owned(), |name| one_word(name)),
         );
         // Writing to a String can't fail.
@@ -58,6 +61,9 @@ impl SessionRecord {
             if self.went_elsewhere() { "+" } else { "" },
             self.attempts.saturating_sub(1),
         );
+        if let Some(sni) = &self.sni {
+            let _ = write!(line, " {{{sni}}}");
+        }
         line
     }
 
@@ -137,7 +143,8 @@ mod tests {
         SessionRecord {
             id: 7,
             listener: "web in".into(),
-            pool: "main".into(),
+            pool: Some("main".into()),
+            sni: None,
             client: Address::Ip("[2001:db8::1]:5000".parse().unwrap()),
             via: None,
             detail: None,
@@ -210,5 +217,17 @@ mod tests {
         };
         let line = nobody.tcplog(example_time());
         assert!(line.contains(" main/<NOSRV> -1/-1/5007 154 SC "), "{line}");
+        let unrouted = SessionRecord {
+            pool: None,
+            sni: Some("db.example.org".into()),
+            reason: EndReason::NoRoute,
+            ..nobody
+        };
+        let line = unrouted.tcplog(example_time());
+        assert!(
+            line.contains(" web_in web_in/<NOSRV> 0/-1/5007 154 PR "),
+            "{line}"
+        );
+        assert!(line.ends_with(" 0/0 {db.example.org}"), "{line}");
     }
 }

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::question::Question;
 use crate::net::connect::{self, ConnectError};
+use crate::net::outgoing::Outgoing;
 use crate::net::stream::Stream;
 use crate::net::{proxy_protocol, wait};
 use crate::policy::address::Address;
 use crate::policy::answer::{self, Verdict};
 use crate::policy::proxy_protocol::{Endpoints, Version};
+use crate::policy::socket::ConnectOptions;
 
 /// What a probe has to do.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(super) struct Task {
     pub(super) timeout: Duration,
     /// The PROXY header that is expected; a probe's says that it is for nobody.
     pub(super) proxy_header: Option<Version>,
+    /// What its socket is told.
+    pub(super) socket: ConnectOptions,
 }
 
 /// What a probe found.
@@ -56,7 +60,11 @@ const BUFFER_BYTES: usize = 4 * 1024;
 /// connection comes after that. All of it is given up when the other end of `asker` is closed.
 pub(super) fn run(task: &Task, asker: BorrowedFd<'_>, report: impl FnOnce(Outcome)) {
     let deadline = Instant::now() + task.timeout;
-    let stream = match connect::connect(&task.address, task.timeout, asker) {
+    let outgoing = Outgoing {
+        options: &task.socket,
+        client: None,
+    };
+    let stream = match connect::connect(&task.address, task.timeout, outgoing, asker) {
         Ok(stream) => stream,
         Err(error) => return report(without_connection(error)),
     };
@@ -74,9 +82,7 @@ pub(super) fn run(task: &Task, asker: BorrowedFd<'_>, report: impl FnOnce(Outcom
 fn without_connection(error: ConnectError) -> Outcome {
     match error {
         ConnectError::Resources(error) => Outcome::NotAsked(error.to_string()),
-        ConnectError::Failed(error) if error.kind() == ErrorKind::AddrNotAvailable => {
-            Outcome::NoLocalPort(error.to_string())
-        }
+        ConnectError::Local(error) => Outcome::NoLocalPort(error.to_string()),
         ConnectError::AskerLeft => Outcome::BrokenOff,
         error => Outcome::Bad(error.to_string()),
     }
@@ -172,6 +178,7 @@ mod tests {
             question: Question::Connect,
             timeout: Duration::from_secs(5),
             proxy_header: None,
+            socket: ConnectOptions::USUAL,
         };
         run(&task, asker.as_fd(), |outcome| seen = Some(outcome));
         seen.unwrap()

@@ -148,6 +148,7 @@ impl Target {
                         ProbeHeader::OfPool => self.pool.config.send_proxy_protocol,
                         ProbeHeader::Own(header) => header,
                     },
+                    socket: self.pool.config.socket.clone(),
                 }
             }
             Duty::Agent(agent) => {
@@ -161,6 +162,7 @@ impl Target {
                     question: Question::Agent,
                     timeout: agent.config.timeout,
                     proxy_header: None,
+                    socket: self.pool.config.socket.clone(),
                 }
             }
         }

@@ -13,9 +13,10 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{self, SocketFlags, SocketType, sockopt};
 
+use super::outgoing::{Outgoing, prepare};
 use super::stream::Stream;
 use super::wait::{GRACE_AFTER_FIN, fin_comes_first, has_asked_and_closed, poll_within};
-use super::{abort, family, set_needed_options, unix};
+use super::{abort, family, unix};
 use crate::policy::address::Address;
 
 /// Why there is no connection.
@@ -25,8 +26,11 @@ pub enum ConnectError {
     Refused,
     /// No answer in time.
     TimedOut,
-    /// Another failure on the way to this backend: no route, no local port left towards it.
+    /// Another failure on the way to this backend: no route, for example.
     Failed(io::Error),
+    /// evener's own side has no address or port left to come from, or its socket does not take an option. It
+    /// says nothing of the backend; another one may still be reached.
+    Local(io::Error),
     /// Whoever asked for it, a client mostly, left meanwhile. Nobody's fault.
     AskerLeft,
     /// evener itself lacks something: descriptors or memory. It says nothing of the backend.
@@ -39,10 +43,10 @@ impl ConnectError {
     pub fn is_local(&self) -> bool {
         match self {
             ConnectError::Refused | ConnectError::TimedOut => false,
-            ConnectError::AskerLeft | ConnectError::Resources(_) => true,
+            ConnectError::AskerLeft | ConnectError::Local(_) | ConnectError::Resources(_) => true,
             ConnectError::Failed(error) => matches!(
                 Errno::from_io_error(error),
-                Some(Errno::ADDRNOTAVAIL | Errno::PERM | Errno::ACCESS | Errno::AFNOSUPPORT)
+                Some(Errno::PERM | Errno::ACCESS | Errno::AFNOSUPPORT)
             ),
         }
     }
@@ -54,7 +58,9 @@ impl std::fmt::Display for ConnectError {
             ConnectError::Refused => f.write_str("connection refused"),
             ConnectError::TimedOut => f.write_str("timed out"),
             ConnectError::AskerLeft => f.write_str("nobody waits for it any more"),
-            ConnectError::Failed(error) | ConnectError::Resources(error) => error.fmt(f),
+            ConnectError::Failed(error)
+            | ConnectError::Local(error)
+            | ConnectError::Resources(error) => error.fmt(f),
         }
     }
 }
@@ -67,6 +73,7 @@ impl From<Errno> for ConnectError {
             Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
                 ConnectError::Resources(errno.into())
             }
+            Errno::ADDRNOTAVAIL => ConnectError::Local(errno.into()),
             other => ConnectError::Failed(other.into()),
         }
     }
@@ -85,11 +92,12 @@ impl From<Errno> for ConnectError {
 pub fn connect(
     address: &Address,
     timeout: Duration,
+    outgoing: Outgoing<'_>,
     asker: BorrowedFd<'_>,
 ) -> Result<Stream, ConnectError> {
     let deadline = Instant::now() + timeout;
     match address {
-        Address::Ip(address) => tcp(*address, deadline, asker),
+        Address::Ip(address) => tcp(*address, deadline, outgoing, asker),
         Address::Unix(path) => unix::connect(path, deadline, asker),
     }
 }
@@ -97,11 +105,12 @@ pub fn connect(
 fn tcp(
     address: SocketAddr,
     deadline: Instant,
+    outgoing: Outgoing<'_>,
     asker: BorrowedFd<'_>,
 ) -> Result<Stream, ConnectError> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = net::socket_with(family(address), SocketType::STREAM, flags, None)?;
-    set_needed_options(&socket)?;
+    prepare(&socket, outgoing, address)?;
     match start(&socket, address) {
         Ok(()) => {}
         Err(Errno::ALREADY) => wait(&socket, deadline, asker)?,
@@ -124,14 +133,15 @@ fn tcp(
 fn may_be_local(port: u16) -> bool {
     /// As it was when the first connection was made. Nobody lowers it under a running server.
     static RANGE: OnceLock<RangeInclusive<u16>> = OnceLock::new();
-    RANGE
-        .get_or_init(|| {
-            let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
-            text.ok()
-                .and_then(|text| range(&text))
-                .unwrap_or(0..=u16::MAX)
-        })
-        .contains(&port)
+    RANGE.get_or_init(local_ports).contains(&port)
+}
+
+/// The ports that the system gives out; all of them if it does not say.
+pub(super) fn local_ports() -> RangeInclusive<u16> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    text.ok()
+        .and_then(|text| range(&text))
+        .unwrap_or(0..=u16::MAX)
 }
 
 /// Two numbers with space between them.
@@ -207,6 +217,7 @@ fn wait(
 pub(crate) mod tests {
     use super::*;
     use crate::net::listener::Bound;
+    use crate::policy::socket::KeepAlive;
     use rustix::net::AddressFamily;
     use std::io::Write;
     use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -225,7 +236,7 @@ pub(crate) mod tests {
     /// An attempt that nobody gives up.
     fn undisturbed(address: SocketAddr, timeout: Duration) -> Result<TcpStream, ConnectError> {
         let (asker, _keep) = UnixStream::pair().unwrap();
-        let stream = connect(&address.into(), timeout, asker.as_fd())?;
+        let stream = connect(&address.into(), timeout, Outgoing::USUAL, asker.as_fd())?;
         Ok(OwnedFd::from(stream).into())
     }
 
@@ -286,7 +297,12 @@ pub(crate) mod tests {
         for leave in [by_reset, by_fin] {
             let (client, accepted) = pair();
             leave(&client);
-            let result = connect(&address.into(), Duration::from_secs(3600), accepted.as_fd());
+            let result = connect(
+                &address.into(),
+                Duration::from_secs(3600),
+                Outgoing::USUAL,
+                accepted.as_fd(),
+            );
             assert!(matches!(result, Err(ConnectError::AskerLeft)), "{result:?}");
         }
     }
@@ -299,7 +315,7 @@ pub(crate) mod tests {
         client.shutdown(Shutdown::Write).unwrap();
         let patience = 2 * GRACE_AFTER_FIN;
         let address = listener.local_addr().unwrap().into();
-        let result = connect(&address, patience, accepted.as_fd());
+        let result = connect(&address, patience, Outgoing::USUAL, accepted.as_fd());
         assert!(matches!(result, Err(ConnectError::TimedOut)), "{result:?}");
     }
 
@@ -307,7 +323,7 @@ pub(crate) mod tests {
     fn the_socket_blocks_and_has_its_options() {
         let (ours, _theirs) = pair();
         assert!(sockopt::tcp_nodelay(&ours).unwrap() && sockopt::socket_oobinline(&ours).unwrap());
-        super::super::keep_alive(&ours).unwrap();
+        super::super::keep_alive(&ours, KeepAlive::USUAL).unwrap();
         assert!(sockopt::socket_keepalive(&ours).unwrap());
     }
 
@@ -326,13 +342,10 @@ pub(crate) mod tests {
                 ConnectError::Resources(_)
             ));
         }
-        for errno in [
-            Errno::HOSTUNREACH,
-            Errno::NETUNREACH,
-            Errno::ADDRNOTAVAIL,
-            Errno::ACCESS,
-        ] {
+        for errno in [Errno::HOSTUNREACH, Errno::NETUNREACH, Errno::ACCESS] {
             assert!(matches!(ConnectError::from(errno), ConnectError::Failed(_)));
         }
+        let no_port = ConnectError::from(Errno::ADDRNOTAVAIL);
+        assert!(matches!(no_port, ConnectError::Local(_)));
     }
 }

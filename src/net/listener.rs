@@ -14,128 +14,16 @@ use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
-use rustix::net::{self, Shutdown, SocketAddrAny, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, Shutdown, SocketAddrAny, SocketFlags, sockopt};
 
+use super::bound::backlog;
+pub use super::bound::{Bound, try_options};
+use super::options::{OptionError, of, set_listen};
 use super::stream::Stream;
-use super::unix::{self, SocketFile};
-use super::{family, set_stream_options};
+use super::unix::SocketFile;
 use crate::policy::address::Address;
+use crate::policy::socket::ListenOptions;
 use crate::sync::{Condvar, Flag, Mutex};
-
-/// The kernel lowers the backlog to net.core.somaxconn; std's own 128 overflows in a burst.
-const BACKLOG: i32 = i32::MAX;
-
-/// An address that is taken but not open yet: clients are refused until [`Listening::new`].
-#[derive(Debug)]
-pub struct Bound {
-    socket: OwnedFd,
-    is_inherited: bool,
-    /// Of a unix socket.
-    path: Option<Arc<Path>>,
-    /// Of a unix socket whose file is ours to remove.
-    file: Option<SocketFile>,
-}
-
-impl Bound {
-    /// Takes `address`. With `dual_stack`, an IPv6 socket takes IPv4 clients too; on a machine
-    /// without IPv6 it becomes an IPv4 socket.
-    ///
-    /// # Errors
-    ///
-    /// What socket(2) and bind(2) give: in use, no permission, no such address.
-    pub fn new(address: SocketAddr, dual_stack: bool) -> io::Result<Bound> {
-        match Bound::open(address, dual_stack) {
-            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if dual_stack => Ok(Bound::open(
-                (Ipv4Addr::UNSPECIFIED, address.port()).into(),
-                false,
-            )?),
-            result => Ok(result?),
-        }
-    }
-
-    fn open(address: SocketAddr, dual_stack: bool) -> rustix::io::Result<Bound> {
-        let socket = net::socket_with(
-            family(address),
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        // A restart must not wait for the old connections' TIME_WAIT; two listeners still can't
-        // share the address.
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-        if address.is_ipv6() {
-            sockopt::set_ipv6_v6only(&socket, !dual_stack)?;
-        }
-        set_stream_options(&socket)?;
-        net::bind(&socket, &address)?;
-        let bound = Bound {
-            socket,
-            is_inherited: false,
-            path: None,
-            file: None,
-        };
-        if address.port() == 0 {
-            // A port that the kernel has chosen is its own again when a socket stops listening, and a
-            // listener that refuses clients for a while (see [`Listening::refuse`]) would lose it. So it is
-            // asked for by number, while the first socket still keeps others from it.
-            let chosen = net::getsockname(&bound.socket)?.try_into()?;
-            return Bound::open(chosen, dual_stack);
-        }
-        Ok(bound)
-    }
-
-    /// Takes the path of a unix socket, for everybody whom this mode of its file lets in. The file of a
-    /// process that has died is replaced.
-    ///
-    /// # Errors
-    ///
-    /// `AddrInUse` when somebody listens there; `AlreadyExists` when a file is there that is no
-    /// socket; and what bind(2) and chmod(2) give: no such directory, no permission.
-    pub fn unix(path: &Path, mode: u32) -> io::Result<Bound> {
-        let (socket, file) = unix::bind(path, mode, false)?;
-        file.set_mode(mode)?;
-        Ok(Bound {
-            socket,
-            is_inherited: false,
-            path: Some(Arc::clone(file.path())),
-            file: Some(file),
-        })
-    }
-
-    /// Takes over a socket that was bound, and listens, before evener started, and gives it the
-    /// options that evener's own have.
-    ///
-    /// # Errors
-    ///
-    /// What setsockopt(2) gives: not a TCP socket.
-    pub fn inherited(socket: OwnedFd) -> io::Result<Bound> {
-        set_stream_options(&socket)?;
-        Ok(Bound {
-            socket,
-            is_inherited: true,
-            path: None,
-            file: None,
-        })
-    }
-
-    /// The same for a unix socket at this path. Its file stays when it is closed: it belongs to whoever
-    /// has bound it.
-    pub fn inherited_unix(socket: OwnedFd, path: &Path) -> Bound {
-        Bound {
-            socket,
-            is_inherited: true,
-            path: Some(path.into()),
-            file: None,
-        }
-    }
-
-    /// Opens the address for clients.
-    #[cfg(test)]
-    pub(crate) fn listen(self) -> io::Result<TcpListener> {
-        net::listen(&self.socket, BACKLOG)?;
-        Ok(TcpListener::from(self.socket))
-    }
-}
 
 /// An address that is open for clients. Shared by the thread that accepts here and by the server,
 /// which ends that thread by [`Listening::shut_down`].
@@ -161,9 +49,16 @@ pub struct Listening {
     shared: Flag,
     /// Are clients let come at all? Written by the server; read by [`accept`] when the socket does not
     /// listen. A lock, because the socket and what is said of it change together.
-    door: Mutex<Door>,
+    door: Mutex<State>,
     /// Notified when the door changes.
     changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    door: Door,
+    /// As listen(2) takes it.
+    backlog: i32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,6 +79,7 @@ impl Listening {
         let Bound {
             socket,
             is_inherited,
+            options,
             path,
             file,
         } = bound;
@@ -191,8 +87,13 @@ impl Listening {
         if is_inherited {
             shared.raise();
         }
+        let state = State {
+            door: Door::Open,
+            backlog: backlog(&options),
+        };
         // One that listens already gets the new backlog.
-        net::listen(&socket, BACKLOG)?;
+        net::listen(&socket, state.backlog)?;
+        let door = Mutex::new(state);
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Listening {
             socket,
@@ -201,7 +102,7 @@ impl Listening {
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             closing: Flag::default(),
             shared,
-            door: Mutex::new(Door::Open),
+            door,
             changed: Condvar::new(),
         })
     }
@@ -216,10 +117,10 @@ impl Listening {
         if self.path.is_some() {
             return false;
         }
-        let mut door = self.door.lock();
-        let was_open = *door == Door::Open;
+        let mut state = self.door.lock();
+        let was_open = state.door == Door::Open;
         if was_open {
-            *door = Door::Refusing;
+            state.door = Door::Refusing;
             shut_down(&self.socket);
         }
         was_open
@@ -232,12 +133,12 @@ impl Listening {
     /// `AddrInUse` when another process has begun to listen there, as it may where it asked for
     /// SO_REUSEADDR.
     pub fn reopen(&self) -> io::Result<bool> {
-        let mut door = self.door.lock();
-        let was_refusing = *door == Door::Refusing;
+        let mut state = self.door.lock();
+        let was_refusing = state.door == Door::Refusing;
         if was_refusing {
-            net::listen(&self.socket, BACKLOG)?;
-            *door = Door::Open;
-            drop(door);
+            net::listen(&self.socket, state.backlog)?;
+            state.door = Door::Open;
+            drop(state);
             self.changed.notify_all();
         }
         Ok(was_refusing)
@@ -246,15 +147,15 @@ impl Listening {
     /// Waits while clients are refused; says whether the socket listens after that, which another process
     /// that shares it may have ended.
     fn wait_while_refusing(&self) -> bool {
-        let mut door = self.door.lock();
-        while *door == Door::Refusing {
-            self.changed.wait(&mut door);
+        let mut state = self.door.lock();
+        while state.door == Door::Refusing {
+            self.changed.wait(&mut state);
         }
         let listens = || sockopt::socket_acceptconn(&self.socket).unwrap_or(false);
         // During an upgrade, one of two processes may find a pool dead that lives for the other.
         let listens_again =
-            || self.shared.is_raised() && net::listen(&self.socket, BACKLOG).is_ok();
-        *door == Door::Open && (listens() || listens_again())
+            || self.shared.is_raised() && net::listen(&self.socket, state.backlog).is_ok();
+        state.door == Door::Open && (listens() || listens_again())
     }
 
     /// The address that it really has.
@@ -277,6 +178,27 @@ impl Listening {
             .map_or(Ok(()), |file| file.set_mode(mode))
     }
 
+    /// Tells the socket other options than `before`: the connections that are accepted from now on have
+    /// them. It goes on listening all the while.
+    ///
+    /// # Errors
+    ///
+    /// The option that it does not take.
+    pub fn tell(&self, before: &ListenOptions, now: &ListenOptions) -> Result<(), OptionError> {
+        let is_ipv6 = self.local_addr().is_ok_and(|address| address.is_ipv6());
+        set_listen(&self.socket, Some(before), now, is_ipv6)?;
+        if before.backlog == now.backlog {
+            return Ok(());
+        }
+        let mut state = self.door.lock();
+        state.backlog = backlog(now);
+        if state.door == Door::Open {
+            // One that listens already gets the new backlog, and no more than that.
+            net::listen(&self.socket, state.backlog).map_err(of("backlog"))?;
+        }
+        Ok(())
+    }
+
     /// The socket once more, for a program that this process starts: it stays open there.
     ///
     /// # Errors
@@ -296,7 +218,7 @@ impl Listening {
     /// has the socket, they are that one's.
     pub fn shut_down(&self) {
         self.closing.raise();
-        *self.door.lock() = Door::Closed;
+        self.door.lock().door = Door::Closed;
         self.changed.notify_all();
         // It fails only if the count would overflow, and then the bell has been rung.
         let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());

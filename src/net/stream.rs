@@ -12,12 +12,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
 use rustix::net::{
     self, AddressFamily, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
 };
 
-use super::{family, set_stream_options};
+use super::{family, keep_alive};
+use crate::policy::socket::KeepAlive;
 
 /// A connection over TCP or a unix socket.
 #[derive(Debug)]
@@ -114,7 +115,8 @@ impl Stream {
     /// What connect(2) gives; `TimedOut` when there is no answer in time.
     pub fn connect(address: SocketAddr, timeout: Duration) -> io::Result<Stream> {
         let stream = Stream::new(family(address), timeout)?;
-        set_stream_options(&stream.socket)?;
+        keep_alive(&stream.socket, KeepAlive::USUAL)?;
+        set_tcp_nodelay(&stream.socket, true)?;
         connected(net::connect(&stream.socket, &address))?;
         Ok(stream)
     }

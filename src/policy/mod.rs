@@ -10,6 +10,7 @@
 //! - [`answer`] says what the answer to a probe means.
 //! - [`balance`] picks the backend of a session; one file per algorithm.
 //! - [`bulk`] says when to splice and when to copy.
+//! - [`client_hello`] finds the name of the server that a TLS client asks for.
 //! - [`eligible`] says who of a pool serves: primaries, backups, or everybody in panic.
 //! - [`health`] turns probe results into up and down, and says who may take a session.
 //! - [`idle`] says when a session has been silent for too long.
@@ -20,7 +21,9 @@
 //! - [`progress`] says when to tell how a long session is getting on.
 //! - [`queue`] says how many may wait for a backend, and how often they look up.
 //! - [`rate`] says how often something may happen: a token bucket.
+//! - [`routes`] says which route of a listener such a client takes.
 //! - [`schedule`] says when the next probe is due.
+//! - [`socket`] is what sockets are told.
 //! - [`slow_start`] says how much of its share a backend gets that has just recovered.
 //! - [`splitmix`] makes random bits out of a counter.
 
@@ -30,6 +33,7 @@ pub mod agent;
 pub mod answer;
 pub mod balance;
 pub mod bulk;
+pub mod client_hello;
 pub mod eligible;
 pub mod health;
 pub mod idle;
@@ -40,8 +44,10 @@ pub mod progress;
 pub mod proxy_protocol;
 pub mod queue;
 pub mod rate;
+pub mod routes;
 pub mod schedule;
 pub mod slow_start;
+pub mod socket;
 pub mod splitmix;
 
 /// The settings of every property test: the same cases in every run, and no files left behind.

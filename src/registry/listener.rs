@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::RouteBook;
 use crate::admission::Rejections;
 use crate::admission::clients::Clients;
 use crate::sync::{Counter, Gate, Setting};
@@ -23,6 +24,8 @@ pub struct Listener {
     pub refuses: Setting,
     /// What is known of the addresses that its clients come from, where these are limited.
     pub clients: Arc<Clients>,
+    /// Where its sessions went, if it has routes.
+    pub routes: RouteBook,
 }
 
 impl Listener {
@@ -35,6 +38,7 @@ impl Listener {
             rejections: Rejections::default(),
             refuses: Setting::default(),
             clients: Arc::default(),
+            routes: RouteBook::default(),
         }
     }
 

@@ -22,8 +22,8 @@ pub struct Origin {
     pub address: Address,
     /// The listener that took it.
     pub listener: Arc<Listener>,
-    /// The pool that serves it.
-    pub pool: Arc<Pool>,
+    /// The pool that serves it, where that does not depend on what the client asks for.
+    pub pool: Option<Arc<Pool>>,
     /// When it was accepted, since the start of the process.
     pub since: Duration,
 }
@@ -47,6 +47,11 @@ pub struct Live {
     /// The client's address by a PROXY header. Written once, by the session thread before it looks for a
     /// backend; read by it for the report, and by who lists the sessions.
     named: OnceLock<SocketAddr>,
+    /// The pool that was chosen by what the client asked for. Written once, by the session thread before it
+    /// looks for a backend; read by it for the report, and by who lists the sessions.
+    routed: OnceLock<Arc<Pool>>,
+    /// The server that the client asked for. Written and read as the pool is.
+    sni: OnceLock<Arc<str>>,
     /// The backend and the connection to it. Written once, by the session thread when it has
     /// connected; read by whoever ends the session or reports it.
     backend: OnceLock<(Arc<Backend>, Peer)>,
@@ -72,6 +77,8 @@ impl Live {
             origin,
             client: Peer::new(client),
             named: OnceLock::new(),
+            routed: OnceLock::new(),
+            sni: OnceLock::new(),
             backend: OnceLock::new(),
             bytes_in: Progress::default(),
             bytes_out: Progress::default(),
@@ -90,6 +97,26 @@ impl Live {
     pub fn client_address(&self) -> Address {
         let named = self.named.get().copied().map(Address::Ip);
         named.unwrap_or_else(|| self.origin.address.clone())
+    }
+
+    /// Notes the pool that was chosen for it; once.
+    pub fn route_to(&self, pool: &Arc<Pool>) {
+        let _ = self.routed.set(Arc::clone(pool));
+    }
+
+    /// The pool that serves it, as soon as that is known.
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
+        self.routed.get().or(self.origin.pool.as_ref())
+    }
+
+    /// Notes the server that the client asked for, as it is to be shown; once.
+    pub fn note_sni(&self, name: &str) {
+        let _ = self.sni.set(name.into());
+    }
+
+    /// The server that the client asked for, where that was looked at. It is one word.
+    pub fn sni(&self) -> Option<&Arc<str>> {
+        self.sni.get()
     }
 
     /// The address of the proxy that the client came by, where a PROXY header said so.
@@ -170,11 +197,11 @@ pub(crate) mod testing {
             id,
             address: Address::Ip(([127, 0, 0, 1], 1).into()),
             listener: Arc::new(Listener::new("web", None)),
-            pool: Arc::new(Pool::new(
+            pool: Some(Arc::new(Pool::new(
                 &config::Pool::new("web", vec![server]),
                 Vec::new(),
                 1,
-            )),
+            ))),
             since: Duration::ZERO,
         };
         Live::new(origin, client)

@@ -4,11 +4,13 @@
 mod listener;
 mod live;
 mod progress;
+mod routes;
 
 pub use listener::Listener;
 #[cfg(test)]
 pub(crate) use live::testing;
 pub use live::{Live, Origin, Worker};
+pub use routes::{RouteBook, RouteCounts, Routed};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -69,8 +71,11 @@ impl Notes {
     /// are spared two system calls.
     pub fn keep_alive(&mut self, live: &Live) {
         if let (false, Some(backend)) = (self.is_kept_alive, live.backend()) {
-            // It fails only when the connection is over.
-            let _ = net::keep_alive(&backend.stream);
+            let pool = live.pool();
+            if let Some(how) = pool.and_then(|pool| pool.config.socket.common.keepalive) {
+                // It fails only when the connection is over.
+                let _ = net::keep_alive(&backend.stream, how);
+            }
             self.is_kept_alive = true;
         }
     }

@@ -12,6 +12,7 @@ use crate::acceptor::{self, Acceptor};
 use crate::config::{self, Config, ListenOn, WhenDown};
 use crate::limits::Capacity;
 use crate::net::listener::{Bound, Listening};
+use crate::policy::socket::ListenOptions;
 use crate::session::Context;
 use crate::sync::{Gate, Published};
 use crate::systemd::Inherited;
@@ -29,6 +30,8 @@ pub(super) struct Entrance {
     bind: ListenOn,
     /// Name of the listener that it belongs to.
     listener: String,
+    /// What its socket was told last.
+    options: ListenOptions,
     /// Shared with the acceptor; shut down, it ends that.
     socket: Arc<Listening>,
     /// Written by the server; read by the acceptor.
@@ -43,6 +46,7 @@ pub(super) struct Entrance {
 pub(super) struct Taken {
     listener: String,
     bind: ListenOn,
+    options: ListenOptions,
     bound: Bound,
 }
 
@@ -84,10 +88,11 @@ impl Entrances {
     ) -> Result<Vec<Taken>, StartError> {
         let (_, missing) = self.matched(config);
         let take = |(listener, bind): (&config::Listener, &ListenOn)| {
-            let bound = service::take(bind, listener.mode, inherited);
+            let bound = service::take(bind, listener, inherited);
             Ok(Taken {
                 listener: listener.name.clone(),
                 bind: bind.clone(),
+                options: listener.socket.clone(),
                 bound: bound.map_err(|error| self.bind_error(bind, error))?,
             })
         };
@@ -165,29 +170,42 @@ impl Entrances {
         Ok(())
     }
 
-    /// Gives each entrance the context of its listener in this config, and closes those that have none.
+    /// Gives each entrance the context of its listener in this config and tells its socket the options, and
+    /// closes those that have none. What a socket does not take is returned: that was tried before, so it is
+    /// not to be expected.
     pub(super) fn settle(
         &mut self,
         config: &Config,
         context: impl Fn(&str) -> Option<Arc<Context>>,
-    ) {
+    ) -> Vec<String> {
+        let mut refused = Vec::new();
         let (homes, _) = self.matched(config);
-        let homes: Vec<Option<(String, u32)>> = homes
-            .into_iter()
-            .map(|home| home.map(|listener| (listener.name.clone(), listener.mode)))
-            .collect();
+        type Home = (String, u32, ListenOptions);
+        let home = |listener: &config::Listener| -> Home {
+            (
+                listener.name.clone(),
+                listener.mode,
+                listener.socket.clone(),
+            )
+        };
+        let homes: Vec<Option<Home>> = homes.into_iter().map(|one| one.map(home)).collect();
         for (mut entrance, home) in std::mem::take(&mut self.open).into_iter().zip(homes) {
-            match home.and_then(|(name, mode)| Some((context(&name)?, name, mode))) {
-                Some((context, name, mode)) => {
+            match home.and_then(|home| Some((context(&home.0)?, home))) {
+                Some((context, (name, mode, options))) => {
                     entrance.context.put(context);
                     // Whoever has removed the file has closed the entrance for all who come, mode or not.
                     let _ = entrance.socket.set_mode(mode);
+                    if let Err(error) = entrance.socket.tell(&entrance.options, &options) {
+                        refused.push(format!("listener {name}: {error}"));
+                    }
+                    entrance.options = options;
                     entrance.listener = name;
                     self.open.push(entrance);
                 }
                 None => self.retire(entrance),
             }
         }
+        refused
     }
 
     fn retire(&mut self, entrance: Entrance) {
@@ -198,15 +216,17 @@ impl Entrances {
         self.retired.retain(|(thread, _)| !thread.is_finished());
     }
 
-    /// Lets the kernel refuse the clients of each listener whose pool has `when_down: refuse` and no
-    /// backend, and lets those of the others come; says what has changed, and, the first time, what
+    /// Lets the kernel refuse the clients of each listener whose pools have `when_down: refuse` and no
+    /// backend, all that it leads to, and lets those of the others come; says what has changed, and, the first time, what
     /// could not.
     pub(super) fn open_and_refuse(&mut self) -> Vec<DoorChange> {
         let mut changes = Vec::new();
         for entrance in &mut self.open {
             let context = entrance.context.load();
-            let pool = &context.pool;
-            let refuses = pool.config.when_down == WhenDown::Refuse && !pool.can_serve();
+            let refuses = context
+                .routes
+                .pools()
+                .all(|pool| pool.config.when_down == WhenDown::Refuse && !pool.can_serve());
             context.listener.refuses.set(refuses.into());
             let outcome = match refuses {
                 true => Ok(entrance.socket.refuse()),
@@ -216,7 +236,11 @@ impl Entrances {
             if outcome.as_ref().map_or(!was_stuck, |changed| *changed) {
                 changes.push(DoorChange {
                     listener: Arc::clone(&context.listener.name),
-                    pool: Arc::clone(&pool.name),
+                    pool: context
+                        .routes
+                        .pools()
+                        .next()
+                        .map_or("".into(), |pool| Arc::clone(&pool.name)),
                     address: shown_address(&entrance.bind, &entrance.socket),
                     refuses,
                     error: outcome.err(),
@@ -289,6 +313,7 @@ fn open(taken: Taken, tools: &Tools, context: Arc<Context>) -> Result<Entrance, 
     let Taken {
         listener,
         bind,
+        options,
         bound,
     } = taken;
     let socket = Listening::new(bound).map_err(|error| StartError::Bind {
@@ -310,6 +335,7 @@ fn open(taken: Taken, tools: &Tools, context: Arc<Context>) -> Result<Entrance, 
     Ok(Entrance {
         bind,
         listener,
+        options,
         socket,
         context,
         thread: thread.map_err(StartError::Thread)?,

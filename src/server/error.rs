@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::admin::DoorError;
+use crate::net::options::OptionError;
 
 /// Why evener could not start.
 #[derive(Debug)]
@@ -30,6 +31,13 @@ pub enum StartError {
         backend: String,
         /// What the resolver said.
         error: String,
+    },
+    /// The sockets of a listener or a pool can't be told what the config wants.
+    Option {
+        /// Which.
+        of: String,
+        /// The option, and why not.
+        error: OptionError,
     },
     /// A signal came before the listeners were open.
     Interrupted,
@@ -72,6 +80,7 @@ impl fmt::Display for StartError {
                 "can't find the address of backend {backend}: {error}; \
                  check the name and the system's resolver, or write an IP address"
             ),
+            StartError::Option { of, error } => write!(f, "{of}: socket.{error}"),
             StartError::Interrupted => {
                 write!(f, "interrupted before the first health check was done")
             }

@@ -14,6 +14,7 @@ mod entrances;
 mod error;
 mod leaving;
 mod names;
+mod options;
 mod plan;
 mod reload;
 mod service;

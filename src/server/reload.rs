@@ -16,7 +16,7 @@ use super::admin::{AdminChange, NextAdmin};
 use super::build::{self, Draft};
 use super::entrances::{Entrances, Taken};
 use super::leaving::leaving;
-use super::{Server, StartError, Surroundings, plan};
+use super::{Server, StartError, Surroundings, options, plan};
 use crate::admin::Admin;
 use crate::admission::Admission;
 use crate::config::{Config, ConfigError};
@@ -25,7 +25,7 @@ use crate::events::Event;
 use crate::health::{self, Order, Target};
 use crate::log::Log;
 use crate::registry::Listener;
-use crate::session::Context;
+use crate::session::{Context, Routes};
 use crate::systemd::Heritage;
 
 /// A little more than the longest probe takes, for threads that are slow to start.
@@ -56,6 +56,7 @@ impl Next {
         log: &Log,
     ) -> Result<Next, StartError> {
         let draft = build::draft(&config, &addresses, running);
+        options::try_all(&config)?;
         let taken = entrances.take_missing(&config, &mut heritage.sockets)?;
         // After the listeners: where its address was not asked for, it gives way to them.
         let admin = NextAdmin::prepare(&config, admin, heritage, log)?;
@@ -240,13 +241,19 @@ impl Server {
             pool.take_over();
             health::publish(pool, &self.log);
         }
-        self.entrances.settle(&config, context);
+        for warning in self.entrances.settle(&config, context) {
+            self.log.send(Event::ConfigWarning { warning });
+        }
         self.order(Order::Replace(build::all(&draft.pools)));
         let listeners = config.listeners.iter().filter_map(|listener| {
             let context = context(&listener.name)?;
             Some(OpenListener {
                 listener: Arc::clone(&context.listener),
-                pool: Arc::clone(&context.pool.name),
+                pool: context
+                    .routes
+                    .default_pool()
+                    .map(|pool| Arc::clone(&pool.name)),
+                routed: context.routes.counts(),
                 addresses: self.entrances.addresses(&listener.name),
             })
         });
@@ -287,16 +294,13 @@ impl Server {
             )
         };
         let context = |of_config: &crate::config::Listener| {
-            // The config has checked that the pool is there.
-            let pool = draft
-                .pools
-                .iter()
-                .find(|pool| *pool.name == *of_config.pool)?;
             let listener = listener(of_config);
+            // The config has checked that the pools are there.
+            let routes = Routes::new(of_config, &listener, &draft.pools)?;
             let context = Context {
                 admission: Admission::new(&of_config.admission, &listener.clients),
                 listener,
-                pool: Arc::clone(pool),
+                routes,
                 accept_proxy: of_config.accept_proxy_protocol.clone(),
                 timeouts: config.timeouts.clone(),
                 max_connections: config.limits.max_connections,

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 
 use super::entrances::DoorChange;
 use super::{Server, Shutdown};
+use crate::config;
 use crate::config::ListenOn;
 use crate::control::{Change, Request};
 use crate::events::Event;
@@ -232,7 +233,12 @@ impl Server {
 
 /// The address, taken: the inherited socket that has it, or a new one. For `:PORT` the inherited one may be
 /// of IPv4 only, as it is on a machine without IPv6.
-pub(super) fn take(on: &ListenOn, mode: u32, inherited: &mut Inherited) -> io::Result<Bound> {
+pub(super) fn take(
+    on: &ListenOn,
+    listener: &config::Listener,
+    inherited: &mut Inherited,
+) -> io::Result<Bound> {
+    let options = &listener.socket;
     match on {
         ListenOn::Tcp(bind) => {
             let of_ipv4 = Address::Ip((Ipv4Addr::UNSPECIFIED, bind.address.port()).into());
@@ -240,15 +246,15 @@ pub(super) fn take(on: &ListenOn, mode: u32, inherited: &mut Inherited) -> io::R
                 .take(&bind.address.into())
                 .or_else(|| bind.dual_stack.then(|| inherited.take(&of_ipv4))?);
             match socket {
-                Some(socket) => Bound::inherited(socket),
-                None => Bound::new(bind.address, bind.dual_stack),
+                Some(socket) => Bound::inherited_with(socket, options),
+                None => Bound::with(bind.address, bind.dual_stack, options),
             }
         }
         ListenOn::Unix(path) => {
             let address = Address::Unix(path.as_path().into());
             match inherited.take(&address) {
                 Some(socket) => Ok(Bound::inherited_unix(socket, path)),
-                None => Bound::unix(path, mode),
+                None => Bound::unix(path, listener.mode),
             }
         }
     }

@@ -14,7 +14,7 @@ use std::time::Instant;
 use super::Context;
 use super::report::Report;
 use crate::admission::Admitted;
-use crate::config::AcceptProxy;
+use crate::config::{self, AcceptProxy};
 use crate::events::{EndReason, Event, Refused};
 use crate::net::abort;
 use crate::net::end::Peer;
@@ -111,8 +111,8 @@ fn receive(
 }
 
 /// Tells the backend whom the connection is for, if its pool wants that, before any byte of the client.
-pub(super) fn announce(context: &Context, live: &Live, backend: &Peer, endpoints: Endpoints) {
-    let Some(version) = context.pool.config.send_proxy_protocol else {
+pub(super) fn announce(pool: &config::Pool, live: &Live, backend: &Peer, endpoints: Endpoints) {
+    let Some(version) = pool.send_proxy_protocol else {
         return;
     };
     let endpoints = match endpoints {

@@ -1,5 +1,5 @@
-//! One session's life, top to bottom: learn whom it is for, lease a backend, connect, relay both ways,
-//! report.
+//! One session's life, top to bottom: learn whom it is for, choose the pool, lease a backend, connect,
+//! relay both ways, report.
 //!
 //! [`run`] is called on the session thread, which serves the opening exchange (`opening`) and then
 //! copies from the client to the backend. When the session lives on, the way back is copied by the
@@ -14,21 +14,24 @@
 //! | step | calls |
 //! | --- | --- |
 //! | hand-over | `accept4`, `futex` (wake) on the listener thread; `prctl` (the name) |
-//! | connect | `socket`, two `setsockopt`, `connect` twice, `ioctl` (blocking from here on), for a high port `getsockname` (not connected to itself?); on a network `ppoll` and `getsockopt` for the second `connect` |
+//! | connect | `socket`, two `setsockopt` (one more for each option that the pool's `socket` has, and with a source a `setsockopt` and `bind`), `connect` twice, `ioctl` (blocking from here on), for a high port `getsockname` (not connected to itself?); on a network `ppoll` and `getsockopt` for the second `connect` |
 //! | opening | `recvfrom`, `sendto`, `ppoll`, `recvfrom`, `recvfrom` (the FIN), `sendto`, `getpeername` (FIN or reset?), `shutdown` |
 //! | end | `recvfrom` (the FIN), `getpeername`, `shutdown`, `close` twice, `futex` (park) |
 //! | record, if it will be written | `clock_gettime` at the begin and at the end, `getsockopt` (`TCP_INFO`) of both sides |
 //!
 //! Nothing else: no timers (the reaper has a clock for all), no `fcntl`, and the client's options are
-//! inherited from the listening socket. A PROXY header costs two `recvfrom` and a `prctl` where one is
+//! inherited from the listening socket, whatever `socket` says there. A PROXY header costs two `recvfrom` and a `prctl` where one is
 //! accepted (`ppoll` as well when it is not there yet), a `sendto` where one is sent, and before that a
-//! `getsockname` if none came in.
+//! `getsockname` if none came in. A listener with routes has a `prctl` and a `recvfrom` more to look at the
+//! TLS hello, and for each wait for more of it a `recvfrom`, a `ppoll` and a `setsockopt`.
 
 mod admit;
+mod blame;
 mod measure;
 mod opening;
 mod queue;
 mod report;
+mod route;
 mod way;
 
 use std::os::fd::AsFd;
@@ -46,20 +49,22 @@ use crate::log::Log;
 use crate::net::abort;
 use crate::net::connect::{self, ConnectError};
 use crate::net::end::{Ended, Peer};
+use crate::net::outgoing::Outgoing;
 use crate::net::relay::Relay;
 use crate::net::splice::Pipes;
 use crate::net::stream::Stream;
 use crate::net::wait;
 use crate::policy::address::Address;
-use crate::pool::{Backend, Counts, Lease, Pool};
+use crate::pool::{Lease, Pool};
 use crate::registry::{Listener, Live, Notes, Origin, Registry};
 use crate::stats::Stats;
-use crate::sync::{Counter, Permit, Ticket};
+use crate::sync::{Permit, Ticket};
 use crate::threads::{self, Name, Running, Seat};
 pub use admit::{is_proxy, let_in};
 use opening::Opening;
 use queue::Search;
 use report::Report;
+pub use route::Routes;
 use way::{Way, client_failed, server_failed};
 
 /// Pause before another attempt when evener lacks a descriptor or memory.
@@ -71,8 +76,8 @@ const RESOURCES_PAUSE: Duration = Duration::from_millis(50);
 pub struct Context {
     /// The listener.
     pub listener: Arc<Listener>,
-    /// The pool that serves it.
-    pub pool: Arc<Pool>,
+    /// The pools that serve it.
+    pub routes: Routes,
     /// From whom a PROXY header is due, and how long it may take.
     pub accept_proxy: Option<AcceptProxy>,
     /// How long each phase may last.
@@ -130,7 +135,7 @@ pub fn run(context: &Context, arrival: Arrival) {
         id: context.ids.take() + 1,
         address,
         listener: Arc::clone(&context.listener),
-        pool: Arc::clone(&context.pool),
+        pool: context.routes.only().cloned(),
         since: at.saturating_duration_since(context.epoch),
     };
     let live = Arc::new(Live::new(origin, client));
@@ -141,21 +146,25 @@ pub fn run(context: &Context, arrival: Arrival) {
 
     let found =
         admit::learn_client(context, &live, &mut report).and_then(|(endpoints, admitted)| {
-            let (lease, backend) = find_backend(context, &live, &mut report)?;
-            Ok((endpoints, admitted, lease, backend))
+            let pool = route::choose(context, &live, &mut report)?;
+            let (lease, backend) = find_backend(context, pool, &live, &mut report)?;
+            Ok((endpoints, admitted, pool, lease, backend))
         });
     let reason = match found {
-        Ok((endpoints, _admitted, lease, backend)) => {
+        Ok((endpoints, _admitted, pool, lease, backend)) => {
             let backend = live.attach(lease.backend(), backend);
             report.connected(&lease);
-            admit::announce(context, &live, backend, endpoints);
+            admit::announce(&pool.config, &live, backend, endpoints);
             let reason = relay_both_ways(&live, backend, return_seat, &lease, &mut report);
             drop(lease);
             reason
         }
         Err(reason) => {
             drop(return_seat);
-            turn_away(&live.client.stream, context.pool.config.when_down, reason);
+            let when_down = live
+                .pool()
+                .map_or(WhenDown::Reset, |pool| pool.config.when_down);
+            turn_away(&live.client.stream, when_down, reason);
             reason
         }
     };
@@ -169,12 +178,13 @@ pub fn run(context: &Context, arrival: Arrival) {
 /// read yet (a PROXY header is not the client's), so nothing can be lost.
 fn find_backend(
     context: &Context,
+    pool: &Arc<Pool>,
     live: &Live,
     report: &mut Report<'_>,
 ) -> Result<(Lease, Stream), EndReason> {
     let client = &live.client.stream;
     let give_up_at = Instant::now() + context.timeouts.connect;
-    let mut search = Search::new(context, live);
+    let mut search = Search::new(context, pool, live);
     loop {
         let lease = search.lease(report)?;
         let backend = lease.backend();
@@ -183,7 +193,12 @@ fn find_backend(
             &backend.name,
         ));
         let asked_at = Instant::now();
-        let outcome = connect::connect(&backend.address, context.timeouts.connect, client.as_fd());
+        let outgoing = Outgoing {
+            options: &pool.config.socket,
+            client: live.client_address().ip().map(|client| client.ip()),
+        };
+        let timeout = context.timeouts.connect;
+        let outcome = connect::connect(&backend.address, timeout, outgoing, client.as_fd());
         // Without a descriptor the backend was never asked, so that is no attempt.
         if !matches!(outcome, Err(ConnectError::Resources(_))) {
             report.attempts += 1;
@@ -208,10 +223,7 @@ fn find_backend(
             }
             Err(error) => error,
         };
-        failures(&backend.counts, &error).increment();
-        if !error.is_local() {
-            suspect(context, backend, &error);
-        }
+        blame::count(context, pool, backend, &error);
         let failure = FailedAttempt {
             backend: Arc::clone(&backend.name),
             address: backend.address.clone(),
@@ -219,12 +231,12 @@ fn find_backend(
         };
         context.log.send(Event::ConnectFailed {
             id: live.origin.id,
-            pool: Arc::clone(&context.pool.name),
+            pool: Arc::clone(&pool.name),
             failure: failure.clone(),
         });
         report.failures.push(failure);
-        if report.attempts > context.pool.config.retries {
-            return Err(connect_failed(&error));
+        if report.attempts > pool.config.retries {
+            return Err(blame::reason(&error));
         }
         context.stats.retries.increment();
         search.has_tried(&lease);
@@ -238,11 +250,18 @@ fn turn_away(client: &Stream, when_down: WhenDown, reason: EndReason) {
             EndReason::ClientLeft
             | EndReason::ClientLeftQueue
             | EndReason::ClientLeftBeforeHeader
+            | EndReason::ClientLeftBeforeHello
             | EndReason::Refused,
             _,
         ) => {}
         // No answer of any kind to who doesn't begin as it should: a FIN could pass for one.
-        (EndReason::BadProxyHeader | EndReason::ProxyHeaderTimeout, _)
+        (
+            EndReason::BadProxyHeader
+            | EndReason::ProxyHeaderTimeout
+            | EndReason::HelloTimeout
+            | EndReason::NoRoute,
+            _,
+        )
         | (_, WhenDown::Reset | WhenDown::Refuse | WhenDown::Hold | WhenDown::FailOpen) => {
             abort::reset(client);
         }
@@ -328,39 +347,6 @@ fn start_return(
         };
         (ended, measure::used(worker))
     })
-}
-
-/// Counts a failure that may be the backend's, and tells the health thread when it was one too many.
-fn suspect(context: &Context, backend: &Arc<Backend>, error: &ConnectError) {
-    let failures = backend.failures.more();
-    let rules = context.pool.config.outlier_detection.as_ref();
-    if rules.is_some_and(|rules| rules.is_suspect(failures)) {
-        // When the health thread is behind, there are failures enough to tell it of later.
-        let _ = context.suspects.try_send(Suspect {
-            pool: Arc::clone(&context.pool),
-            backend: Arc::clone(backend),
-            failures,
-            error: error.to_string(),
-        });
-    }
-}
-
-/// Where a failed attempt is counted.
-fn failures<'a>(counts: &'a Counts, error: &ConnectError) -> &'a Counter {
-    match error {
-        ConnectError::Refused => &counts.refused,
-        ConnectError::TimedOut => &counts.timed_out,
-        _ => &counts.failed,
-    }
-}
-
-/// The reason of a session whose last attempt to connect failed so.
-fn connect_failed(error: &ConnectError) -> EndReason {
-    match error {
-        ConnectError::Refused => EndReason::ConnectRefused,
-        ConnectError::TimedOut => EndReason::ConnectTimeout,
-        _ => EndReason::ConnectFailed,
-    }
 }
 
 /// Ends the other thread of a session when this one panics; it would wait for ever otherwise.

@@ -25,7 +25,9 @@ use crate::threads;
 pub(super) struct Search<'a> {
     context: &'a Context,
     live: &'a Live,
-    /// The pool that has taken the place of the context's while the session waited.
+    /// The pool that was chosen for it.
+    pool: &'a Arc<Pool>,
+    /// The pool that has taken the place of that one while the session waited.
     newer: Option<Arc<Pool>>,
     /// The backends that it has tried in vain, by their index in the pool, in that order.
     tried: Vec<usize>,
@@ -38,10 +40,11 @@ type Found = Result<Lease, EndReason>;
 
 impl<'a> Search<'a> {
     /// A session that has tried nobody yet.
-    pub(super) fn new(context: &'a Context, live: &'a Live) -> Search<'a> {
+    pub(super) fn new(context: &'a Context, pool: &'a Arc<Pool>, live: &'a Live) -> Search<'a> {
         Search {
             context,
             live,
+            pool,
             newer: None,
             tried: Vec::new(),
             give_up_at: None,
@@ -50,7 +53,7 @@ impl<'a> Search<'a> {
 
     /// A backend that this session has not tried yet; one that it has if there is no other.
     pub(super) fn lease(&mut self, report: &mut Report<'_>) -> Found {
-        let Some((queue, room)) = self.context.pool.queue() else {
+        let Some((queue, room)) = self.pool.queue() else {
             return self.look().unwrap_or(Err(EndReason::NoBackend));
         };
         let queue = Arc::clone(queue);
@@ -77,7 +80,7 @@ impl<'a> Search<'a> {
         let client = self.live.client_address().ip();
         let client = client.map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.ip());
         loop {
-            let pool = self.newer.as_ref().unwrap_or(&self.context.pool);
+            let pool = self.newer.as_ref().unwrap_or(self.pool);
             if let Some(lease) = pool.lease(&self.tried, client) {
                 return Some(Ok(lease));
             }
@@ -120,7 +123,7 @@ impl<'a> Search<'a> {
 
     /// A look after a wait, at the pool that is in force by then.
     fn look_again(&mut self) -> Option<Found> {
-        let pool = self.newer.as_ref().unwrap_or(&self.context.pool);
+        let pool = self.newer.as_ref().unwrap_or(self.pool);
         let latest = pool.latest();
         if !Arc::ptr_eq(pool, &latest) {
             // The numbers of the backends are those of the pool that is gone.
@@ -142,7 +145,7 @@ impl<'a> Search<'a> {
 
     /// That no backend is up says more than that the session has waited for one.
     fn nobody_or(&self, reason: EndReason) -> EndReason {
-        let pool = self.newer.as_ref().unwrap_or(&self.context.pool);
+        let pool = self.newer.as_ref().unwrap_or(self.pool);
         match pool.can_serve() {
             true => reason,
             false => EndReason::NoBackend,

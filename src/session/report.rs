@@ -64,7 +64,7 @@ impl<'a> Report<'a> {
         self.context.log.debug(|| Event::SessionStarted {
             id: self.live.origin.id,
             listener: Arc::clone(&self.context.listener.name),
-            pool: Arc::clone(&self.context.pool.name),
+            pool: self.pool_name().unwrap_or_else(|| "".into()),
             client: self.live.client_address(),
             backend: Arc::clone(&backend.name),
             address: backend.address.clone(),
@@ -73,11 +73,15 @@ impl<'a> Report<'a> {
 }
 
 impl Report<'_> {
+    fn pool_name(&self) -> Option<Arc<str>> {
+        self.live.pool().map(|pool| Arc::clone(&pool.name))
+    }
+
     /// How many sessions there are besides and including this one. The lease has been given back by
     /// now, the places in the listener and in the process have not; as it is with HAProxy.
     fn load(&self) -> Load {
         let registered = self.context.registry.len();
-        let pool = self.context.pool.backends.iter();
+        let pool = self.live.pool().into_iter().flat_map(|pool| &pool.backends);
         Load {
             process: u32::try_from(registered + 1).unwrap_or(u32::MAX),
             listener: self.context.listener.occupancy().0,
@@ -94,7 +98,8 @@ impl Drop for Report<'_> {
         let record = SessionRecord {
             id: self.live.origin.id,
             listener: Arc::clone(&self.context.listener.name),
-            pool: Arc::clone(&self.context.pool.name),
+            pool: self.pool_name(),
+            sni: self.live.sni().cloned(),
             client: self.live.client_address(),
             via: self.live.via(),
             backend: (self.backend.as_ref())

@@ -4,9 +4,14 @@
 //! small function per call, each `unsafe` block with the reason why it is sound.
 
 mod inherited;
+mod options;
 mod signals;
 
 pub use inherited::take_inherited;
+pub use options::{
+    bind_to_device, set_bind_address_no_port, set_defer_accept, set_local_port_range,
+    set_receive_low_water, set_transparent, unlock_buffers,
+};
 pub use signals::{Signal, block, wait};
 
 use std::io;

@@ -87,6 +87,10 @@ fn questions_and_orders() {
     assert_eq!(what("status"), What::Status);
     assert_eq!(what("top"), What::Top);
     assert_eq!(what("connections --json"), What::Connections);
+    assert_eq!(
+        what("explain tls --sni db.example.org"),
+        What::ExplainRoute { listener: "tls".into(), sni: "db.example.org".into() }
+    );
     assert_eq!(what("explain web"), What::Explain { pool: "web".into(), client: None });
     assert_eq!(
         what("explain --client=192.0.2.7 web"),

@@ -27,7 +27,8 @@ listeners:
     connection_rate_per_ip: off
     access: off
     accept_proxy_protocol: { from: [10.0.0.0/8, 192.0.2.7, "2001:db8::/32"], timeout: 1500ms }
-    routes: off
+    routes: [{ sni: [DB.example.org., "*.example.org"], pool: web }]
+    routes_timeout: 1s
   - name: both
     bind: [":9090", "[::1]:9091"]
     pool: web
@@ -68,6 +69,65 @@ group: off
 
 const SMALLEST: &str =
     "listeners: [{ bind: ':8080' }]\npools: [{ backends: ['127.0.0.1:8000'] }]\n";
+
+#[test]
+fn what_sockets_are_told() {
+    let config = load(
+        "listeners: [{ bind: ':8080', socket: { keepalive: { idle: 2m }, backlog: 64, defer_accept: 3s, transparent: true } }]\n\
+         pools: [{ backends: ['127.0.0.1:8000'], socket: { keepalive: off, receive_buffer: 64k, send_buffer: 1MiB, \
+         source: '[2001:db8::5]:40000-40009', user_timeout: 1500ms, interface: eth1, nodelay: off } }]\n",
+    );
+    let listener = &config.listeners[0].socket;
+    let keepalive = listener.common.keepalive.unwrap();
+    let seconds = [keepalive.idle, keepalive.interval].map(|time| time.as_secs());
+    assert_eq!((seconds, keepalive.count), ([120, 10], 6));
+    assert_eq!(
+        (
+            listener.backlog,
+            listener.defer_accept,
+            listener.common.transparent
+        ),
+        (Some(64), Some(Duration::from_secs(3)), true)
+    );
+    let pool = &config.pools[0].socket;
+    let source = pool.source.as_ref().unwrap();
+    assert_eq!(source.address.to_string(), "2001:db8::5");
+    assert_eq!(source.ports, Some(40000..=40009));
+    let common = &pool.common;
+    assert_eq!(
+        (common.receive_buffer, common.send_buffer, common.keepalive),
+        (Some(65_536), Some(1_048_576), None)
+    );
+    assert_eq!(common.user_timeout, Some(Duration::from_millis(1500)));
+    assert_eq!(
+        (common.interface.as_deref(), common.nodelay),
+        (Some("eth1"), false)
+    );
+}
+
+#[test]
+fn routes() {
+    let with = |text: &str| {
+        let listener = format!("listeners: [{{ name: a, bind: ':8080', {text} }}]\n");
+        load(&(listener + "pools: [{ name: web, backends: ['127.0.0.1:8000'] }]\n"))
+    };
+    let config = with(
+        "routes: [{ sni: [DB.example.org., '*.example.org'], pool: web }, { sni: x, pool: web }]",
+    );
+    let listener = &config.listeners[0];
+    assert_eq!(listener.pool, None, "whoever has no route is reset");
+    let names = |route: &super::super::Route| -> Vec<String> {
+        route.sni.iter().map(ToString::to_string).collect()
+    };
+    let routes = &listener.routes;
+    assert_eq!(names(&routes.list[0]), ["db.example.org", "*.example.org"]);
+    assert_eq!(names(&routes.list[1]), ["x"]);
+    assert_eq!(routes.timeout, Duration::from_secs(3));
+    assert!(config.warnings().is_empty(), "the pool is used");
+    let off = with("routes: off, routes_timeout: 1s");
+    assert_eq!(off.listeners[0].pool.as_deref(), Some("web"));
+    assert!(!off.listeners[0].routes.is_on());
+}
 
 #[test]
 fn who_is_let_in() {
@@ -113,7 +173,7 @@ fn who_is_let_in() {
 fn the_smallest_config_gets_every_default() {
     let config = load(SMALLEST);
     assert_eq!(config.listeners[0].name, ":8080");
-    assert_eq!(config.listeners[0].pool, "default");
+    assert_eq!(config.listeners[0].pool.as_deref(), Some("default"));
     let pool = &config.pools[0];
     assert_eq!(
         (pool.name.as_str(), pool.balance.name, pool.retries),

@@ -6,6 +6,8 @@ use crate::policy::balance;
 use crate::policy::bulk::Method;
 use crate::policy::health::AdminState;
 use crate::policy::outlier::Rules;
+use crate::policy::routes::Pattern;
+use crate::policy::socket::{KeepAlive, SocketOptions, Source};
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -75,6 +77,81 @@ fn admission() -> impl Strategy<Value = Admission> {
     })
 }
 
+/// A listener's own pool, if it has one, and its routes.
+fn listener_pools(pools: Vec<String>) -> impl Strategy<Value = (Option<String>, Routes)> {
+    let names = btree_set("(\\*\\.)?[a-z0-9_-]{1,9}\\.[a-z]{2,4}", 1..4);
+    let timeout = (1..5000_u64).prop_map(Duration::from_millis);
+    let pool = prop::sample::select(pools);
+    let route = (names, pool.clone());
+    (pool, any::<bool>(), vec(route, 0..3), timeout).prop_map(|(pool, has_own, routes, timeout)| {
+        let mut list: Vec<Route> = Vec::new();
+        for (names, pool) in routes {
+            let names = names.iter().map(|name| Pattern::parse(name).unwrap());
+            let is_new = |name: &Pattern| !list.iter().any(|route| route.sni.contains(name));
+            let sni: Vec<Pattern> = names.filter(is_new).collect();
+            if !sni.is_empty() {
+                list.push(Route { sni, pool });
+            }
+        }
+        let own = (has_own || list.is_empty()).then_some(pool);
+        (own, Routes { list, timeout })
+    })
+}
+
+fn socket_options() -> impl Strategy<Value = SocketOptions> {
+    let seconds = || (1..=32767_u64).prop_map(Duration::from_secs);
+    let keepalive = (seconds(), seconds(), 1..=127_u32);
+    let buffer = || option::of(16_u32 << 10..=64 << 20);
+    let interface =
+        option::of("[a-z][a-z0-9.@-]{0,14}".prop_filter("not off", |name| name != "off"));
+    (
+        option::of(keepalive),
+        option::of(time(1)),
+        (buffer(), buffer()),
+        any::<bool>(),
+        interface,
+    )
+        .prop_map(
+            |(keepalive, user_timeout, buffers, nodelay, interface)| SocketOptions {
+                keepalive: keepalive.map(|(idle, interval, count)| KeepAlive {
+                    idle,
+                    interval,
+                    count,
+                }),
+                user_timeout,
+                receive_buffer: buffers.0,
+                send_buffer: buffers.1,
+                nodelay,
+                interface,
+                transparent: !nodelay,
+            },
+        )
+}
+
+fn listen_options() -> impl Strategy<Value = ListenOptions> {
+    let defer = option::of((1..=32767_u64).prop_map(Duration::from_secs));
+    let backlog = option::of(1..=1_048_576_u32);
+    (socket_options(), backlog, defer).prop_map(|(common, backlog, defer_accept)| ListenOptions {
+        common,
+        backlog,
+        defer_accept,
+    })
+}
+
+fn connect_options() -> impl Strategy<Value = ConnectOptions> {
+    let address = prop_oneof![Just("192.0.2.1"), Just("2001:db8::1")];
+    let ports = option::of((1..=40_000_u16, 0..=20_000_u16));
+    let source = option::of((address, ports));
+    (socket_options(), source).prop_map(|(mut common, source)| {
+        common.transparent &= source.is_none();
+        let source = source.map(|(address, ports)| Source {
+            address: address.parse().unwrap(),
+            ports: ports.map(|(first, more)| first..=first + more),
+        });
+        ConnectOptions { common, source }
+    })
+}
+
 fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
     let hosts = prop::sample::select(vec![
         ":",
@@ -86,11 +163,12 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
     let rows = vec(
         (
             vec(hosts, 1..3),
-            prop::sample::select(pools),
+            listener_pools(pools),
             connections(),
             accept_proxy(),
             admission(),
             0..=0o777_u32,
+            listen_options(),
         ),
         4,
     );
@@ -101,8 +179,18 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
             unix::listen_on(&format!("{host}{port}")).unwrap()
         };
         let mut listeners = Vec::new();
-        for (name, (hosts, pool, max_connections, accept_proxy_protocol, admission, mode)) in
-            names.into_iter().zip(rows)
+        for (
+            name,
+            (
+                hosts,
+                (pool, routes),
+                max_connections,
+                accept_proxy_protocol,
+                admission,
+                mode,
+                socket,
+            ),
+        ) in names.into_iter().zip(rows)
         {
             let bind: Vec<ListenOn> = hosts.into_iter().map(&mut bind).collect();
             let has_path = bind.iter().any(|on| on.tcp().is_none());
@@ -111,9 +199,11 @@ fn listeners(pools: Vec<String>) -> impl Strategy<Value = Vec<Listener>> {
                 bind,
                 mode: if has_path { mode } else { SOCKET_MODE },
                 pool,
+                routes,
                 max_connections,
                 accept_proxy_protocol,
                 admission,
+                socket,
             });
         }
         listeners
@@ -256,7 +346,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
         (when_down, 0..=10_000_u32),
         option::of(prop::sample::select(Version::ALL.to_vec())),
         (
-            hashing(),
+            (hashing(), connect_options()),
             option::of(health_check()),
             agent(),
             (option::of(outlier_detection()), option::of(time(1))),
@@ -271,7 +361,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 retries,
                 (when_down, panic),
                 send_proxy_protocol,
-                (hashing, health_check, agent, (outlier_detection, slow_start)),
+                ((hashing, socket), health_check, agent, (outlier_detection, slow_start)),
                 backends,
             ),
         )| {
@@ -283,6 +373,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 when_down,
                 panic_threshold: f64::from(panic) / 10_000.0,
                 send_proxy_protocol,
+                socket,
                 hashing,
                 health_check,
                 agent,
@@ -389,11 +480,23 @@ listeners:
   - name: \":8080\"
     bind: \":8080\"
     pool: default
+    routes: off
+    routes_timeout: 3s
     max_connections: off
     accept_proxy_protocol: off
     max_connections_per_ip: off
     connection_rate_per_ip: off
     access: off
+    socket:
+      keepalive: { idle: 1m, interval: 10s, count: 6 }
+      user_timeout: off
+      receive_buffer: auto
+      send_buffer: auto
+      nodelay: true
+      interface: off
+      transparent: false
+      backlog: auto
+      defer_accept: off
 pools:
   - name: default
     balance: round_robin
@@ -401,6 +504,15 @@ pools:
     when_down: reset
     panic_threshold: 0%
     send_proxy_protocol: off
+    socket:
+      keepalive: { idle: 1m, interval: 10s, count: 6 }
+      user_timeout: off
+      receive_buffer: auto
+      send_buffer: auto
+      nodelay: true
+      interface: off
+      transparent: false
+      source: off
     hash_ipv6_prefix: 128
     hash_balance_factor: off
     health_check:

@@ -1,9 +1,11 @@
 //! Tests of listeners over real sockets.
 
 use super::*;
-use crate::net::KEEPALIVE_IDLE;
 use crate::net::connect::tests::plain;
-use std::net::Ipv6Addr;
+use crate::net::family;
+use crate::policy::socket::KeepAlive;
+use rustix::net::{SocketType, sockopt};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 fn listen(address: SocketAddr, dual_stack: bool) -> Listening {
     Listening::new(Bound::new(address, dual_stack).unwrap()).unwrap()
@@ -40,7 +42,10 @@ fn accepted_connections_inherit_the_options() {
     let (accepted, _) = accept(&listener).unwrap();
     assert!(sockopt::tcp_nodelay(&accepted).unwrap());
     assert!(sockopt::socket_keepalive(&accepted).unwrap());
-    assert_eq!(sockopt::tcp_keepidle(&accepted).unwrap(), KEEPALIVE_IDLE);
+    assert_eq!(
+        sockopt::tcp_keepidle(&accepted).unwrap(),
+        KeepAlive::USUAL.idle
+    );
     assert!(sockopt::socket_oobinline(&accepted).unwrap());
 }
 
