@@ -29,6 +29,18 @@ const ADMIN: &str = "admin: { bind: \"127.0.0.1:0\" }";
 /// What a server does with a connection.
 type Script = Box<dyn Fn(TcpStream) + Send + Sync>;
 
+/// How many tests have taken an address.
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Each test, which is a thread, has an address of its own: a port alone may have been another test's,
+    /// whose evener still probes it, and connections are counted here.
+    static OWN_ADDRESS: Ipv4Addr = {
+        let number = TAKEN.fetch_add(1, Relaxed);
+        Ipv4Addr::new(127, 2, (number / 250) as u8, (number % 250) as u8 + 1)
+    };
+}
+
 /// A server that does with each connection what it is told, on a thread of its own, and counts them.
 struct Scripted {
     address: SocketAddr,
@@ -41,11 +53,10 @@ struct Scripted {
 
 impl Scripted {
     fn start(script: impl Fn(TcpStream) + Send + Sync + 'static) -> Scripted {
-        // An address of its own: a port alone may have been another test's, whose evener still probes it,
-        // and connections are counted here.
-        static STARTED: AtomicUsize = AtomicUsize::new(1);
-        let number = STARTED.fetch_add(1, Relaxed);
-        let ip = Ipv4Addr::new(127, 2, (number / 250) as u8, (number % 250) as u8 + 1);
+        Scripted::start_at(OWN_ADDRESS.with(Ipv4Addr::clone), script)
+    }
+
+    fn start_at(ip: Ipv4Addr, script: impl Fn(TcpStream) + Send + Sync + 'static) -> Scripted {
         let server = Arc::new(Server::start_at((ip, 0).into()));
         let script: Arc<Mutex<Arc<Script>>> = Arc::new(Mutex::new(Arc::new(Box::new(script))));
         let connections = Arc::new(AtomicUsize::new(0));
@@ -498,7 +509,8 @@ struct Advised {
 impl Advised {
     /// The backend `other` has no agent: it is in a pool of its own address family of one.
     fn start(line: &str, check: &str) -> Advised {
-        let agent = Scripted::says(line);
+        // The dummies are at this address.
+        let agent = Scripted::start_at(Ipv4Addr::LOCALHOST, saying(line));
         let backends = dummies(["a", "b"]);
         let of: Vec<String> = addresses(&backends)
             .iter()
