@@ -532,3 +532,19 @@ fn the_last_lines_are_written_before_the_end() {
     let last = evener.log().pop().unwrap();
     assert!(last.ends_with(" stopped"), "{last}");
 }
+
+#[test]
+fn a_named_pipe_is_read_but_not_waited_for() {
+    let (dir, path) = file(&config(&[Dummy::start("a").address()], &[], &[]));
+    let pipe = dir.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    // Nobody writes there: to wait for somebody would be for ever.
+    let empty = Evener::command(&["check", pipe.to_str().unwrap()]);
+    assert_eq!(empty.code, Some(1));
+    assert!(empty.stderr.contains("the config is empty"), "{empty:?}");
+    // What a shell's `<(…)` is.
+    let command = format!("{EVENER} check <(cat {path})");
+    let mut shell = Command::new("bash");
+    let checked = shell.args(["-c", &command]).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+}

@@ -13,6 +13,7 @@ use super::socket::read_listen;
 use super::value::{name, number, or_off};
 use super::yaml::{Node, Value, parse};
 use super::{Admission, Config, ListenOn, Listener, Pool, Routes, unix};
+use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -71,9 +72,12 @@ impl Config {
 
 /// The bytes of a file, one more than allowed at most, so that `/dev/zero` ends too.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    // To open a named pipe that nobody writes to would wait for somebody who does, and a reload with it.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    rustix::io::ioctl_fionbio(&file, false)?;
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(defaults::FILE_BYTES_MAX + 1)
+    file.take(defaults::FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
