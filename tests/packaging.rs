@@ -265,9 +265,13 @@ fn every_example_is_valid_and_says_what_it_is_for() {
         .map(|file| file.unwrap().path())
         .collect();
     assert!(!files.is_empty());
+    let readme = read("README.md");
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("# "), "{file:?} has no head");
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let link = format!("(packaging/examples/{name})");
+        assert!(readme.contains(&link), "{name} is not in the README");
         let finished = Evener::command(&["check", file.to_str().unwrap()]);
         assert_eq!(finished.code, Some(0), "{file:?}: {}", finished.stderr);
         assert!(!finished.stdout.contains("warning"), "{}", finished.stdout);
