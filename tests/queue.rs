@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use support::{
-    Admin, End, Evener, Server, config, connect, dummies, eventually, is_live, read_some,
+    Admin, End, Evener, Server, config, connect, dummies, eventually, fate, is_live, read_some,
     read_until_end, reset, who_serves,
 };
 
@@ -132,7 +132,7 @@ fn too_many_and_too_long_end_with_a_reset() {
     let mut first = connect(evener.address(0));
     let mut served = server.accept();
     let waits = waiting_clients(&evener, &admin, 1);
-    let (_, end) = read_until_end(&connect(evener.address(0)));
+    let (_, end) = fate(evener.address(0));
     assert_eq!(end, End::Reset);
     let line = evener.wait_log("queue_full PQ");
     assert!(line.contains(" warn  session 3 "), "{line}");
@@ -249,7 +249,7 @@ fn a_pool_that_holds_in_vain_says_that_there_was_no_backend() {
     a.stop();
     let rest = ["timeouts: { queue: 100ms }"];
     let evener = Evener::start(&config(&backends, &[FAST, "when_down: hold"], &rest));
-    assert_eq!(read_until_end(&connect(evener.address(0))).1, End::Reset);
+    assert_eq!(fate(evener.address(0)).1, End::Reset);
     let line = evener.wait_log("no_backend SC");
     assert!(line.contains(" queue=1"), "{line}");
 }
