@@ -15,7 +15,7 @@ use std::time::Instant;
 use evener::policy::balance::{
     Choice, Hashing, Policy, Rotation, Table, backend_keys, maglev, source_hash,
 };
-use evener::policy::{slow_start, splitmix};
+use evener::policy::splitmix;
 
 /// Backends, as in the paper.
 const BACKENDS: usize = 1000;
@@ -69,8 +69,8 @@ fn home(
     let pick = (policy.pick)(&Choice {
         rotation,
         active: &|_| 0,
-        is_full: &|_| false,
-        share: &|_| slow_start::WHOLE,
+        is_full: None,
+        share: None,
         tried: &[],
         ticket: 0,
         random: 0,

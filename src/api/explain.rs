@@ -24,7 +24,7 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
             .members()
             .iter()
             .map(|member| member.backend);
-        let share = |index: usize| match (choice.share)(index) {
+        let share = |index: usize| match choice.share_of(index) {
             slow_start::WHOLE => String::new(),
             share => format!("; starts slowly: {} % of its share for now", share / 10),
         };

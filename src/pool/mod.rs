@@ -62,19 +62,19 @@ struct Members {
 }
 
 impl Members {
-    /// Tells how much of its share each gets now. No clock is asked while nobody starts slowly.
-    fn shares(&self, slow_start: Option<Duration>) -> impl Fn(usize) -> u32 {
-        let now = (!self.ramps.is_empty()).then(Instant::now);
-        move |index| {
+    /// Tells how much of its share each gets now, if somebody starts slowly.
+    fn shares(&self, slow_start: Option<Duration>) -> Option<impl Fn(usize) -> u32> {
+        let slow_start = slow_start.filter(|_| !self.ramps.is_empty())?;
+        let now = Instant::now();
+        Some(move |index| {
             let share = || {
-                let (now, slow_start) = (now?, slow_start?);
                 let found = self.ramps.binary_search_by_key(&index, |(index, _)| *index);
                 let (_, recovered) = self.ramps.get(found.ok()?)?;
                 let since = now.saturating_duration_since(*recovered);
                 Some(slow_start::share(since, slow_start))
             };
             share().unwrap_or(slow_start::WHOLE)
-        }
+        })
     }
 }
 
@@ -205,11 +205,12 @@ impl Pool {
             let hashing = self
                 .keys
                 .hashing(&self.config, client, members.table.as_deref());
+            let (is_full, share) = (self.is_full(), members.shares(self.config.slow_start));
             let choice = Choice {
                 rotation: &members.rotation,
                 active: &|index| self.active(index),
-                is_full: &|index| self.is_full(index),
-                share: &members.shares(self.config.slow_start),
+                is_full: is_full.as_ref().map(|is_full| is_full as _),
+                share: share.as_ref().map(|share| share as _),
                 tried,
                 ticket,
                 random: self.random(tried, ticket, hashing),
@@ -231,15 +232,11 @@ impl Pool {
     fn pick(&self, choice: &Choice<'_>) -> Option<Lease> {
         self.pick_as(choice).or_else(|| {
             // Where all that are left start slowly, there is nobody to spare them for.
-            let whole = |_| slow_start::WHOLE;
-            let is_starting = |member: &Member| (choice.share)(member.backend) < slow_start::WHOLE;
-            let is_any = choice.rotation.members().iter().any(is_starting);
-            is_any.then(|| {
-                self.pick_as(&Choice {
-                    share: &whole,
-                    ..*choice
-                })
-            })?
+            choice.share?;
+            self.pick_as(&Choice {
+                share: None,
+                ..*choice
+            })
         })
     }
 
@@ -278,11 +275,12 @@ impl Pool {
         let hashing = self
             .keys
             .hashing(&self.config, client, members.table.as_deref());
+        let (is_full, share) = (self.is_full(), members.shares(self.config.slow_start));
         look(&Choice {
             rotation: &members.rotation,
             active: &|index| self.active(index),
-            is_full: &|index| self.is_full(index),
-            share: &members.shares(self.config.slow_start),
+            is_full: is_full.as_ref().map(|is_full| is_full as _),
+            share: share.as_ref().map(|share| share as _),
             tried: &[],
             ticket,
             random: self.random(&[], ticket, hashing),
@@ -317,9 +315,13 @@ impl Pool {
         backend.map_or(0, |backend| backend.active.get())
     }
 
-    fn is_full(&self, index: usize) -> bool {
-        let backend = self.backends.get(index);
-        backend.is_some_and(|backend| backend.is_full())
+    /// Tells which backends are full, if any can be.
+    fn is_full(&self) -> Option<impl Fn(usize) -> bool> {
+        self.queue_room?;
+        Some(|index| {
+            let backend: Option<&Arc<Backend>> = self.backends.get(index);
+            backend.is_some_and(|backend| backend.is_full())
+        })
     }
 
     /// How many backends are up.

@@ -20,7 +20,7 @@ impl Load {
     pub(super) fn of(member: Member, choice: &Choice<'_>) -> Load {
         Load {
             member,
-            share: (choice.share)(member.backend),
+            share: choice.share_of(member.backend),
             active: (choice.active)(member.backend),
         }
     }
@@ -37,8 +37,8 @@ impl Load {
     /// Whether active / (weight · share) is less here than there. Both sides are multiplied by both
     /// products, which takes 96 bits at most.
     fn is_less_than(self, other: Load) -> bool {
-        let weight = |load: Load| u128::from(load.member.weight) * u128::from(load.share);
-        let scaled = |load: Load, by: Load| u128::from(load.active) * weight(by);
+        let weight = |load: Load| u64::from(load.member.weight) * u64::from(load.share);
+        let scaled = |load: Load, by: Load| u128::from(load.active) * u128::from(weight(by));
         scaled(self, other) < scaled(other, self)
     }
 }

@@ -82,10 +82,12 @@ pub struct Choice<'a> {
     /// Tells how many sessions a backend, by its index in the pool, holds now.
     pub active: &'a dyn Fn(usize) -> u32,
     /// Tells whether a backend, by its index in the pool, has all the sessions that it may have.
-    pub is_full: &'a dyn Fn(usize) -> bool,
+    /// `None` where no backend has a limit, which spares policies that look at all of them a call for each.
+    pub is_full: Option<&'a dyn Fn(usize) -> bool>,
     /// Tells how much of its share a backend gets now, by its index in the pool, in thousandths: see
     /// [`slow_start`].
-    pub share: &'a dyn Fn(usize) -> u32,
+    /// `None` where each gets all of it.
+    pub share: Option<&'a dyn Fn(usize) -> u32>,
     /// The backends, by index in the pool, that this session has tried already, in that order:
     /// empty for its first try.
     pub tried: &'a [usize],
@@ -119,8 +121,15 @@ impl Choice<'_> {
     /// all while it starts slowly. The list of those tried is short: one backend for each retry.
     fn is_open(&self, backend: usize) -> bool {
         !self.tried.contains(&backend)
-            && !(self.is_full)(backend)
-            && slow_start::is_considered((self.share)(backend), backend, self.random)
+            && !self.is_full.is_some_and(|is_full| is_full(backend))
+            && self
+                .share
+                .is_none_or(|share| slow_start::is_considered(share(backend), backend, self.random))
+    }
+
+    /// How much of its share a backend gets now, in thousandths.
+    pub fn share_of(&self, backend: usize) -> u32 {
+        self.share.map_or(slow_start::WHOLE, |share| share(backend))
     }
 }
 
@@ -155,7 +164,7 @@ impl fmt::Debug for Choice<'_> {
             rotation,
             active,
             is_full,
-            share,
+            share: _,
             tried,
             ticket,
             random,
@@ -167,9 +176,10 @@ impl fmt::Debug for Choice<'_> {
             .map(|m| active(m.backend))
             .collect();
         let members = rotation.members().iter();
-        let full: Vec<bool> = members.map(|m| is_full(m.backend)).collect();
+        let full = |m: &Member| is_full.is_some_and(|is_full| is_full(m.backend));
+        let full: Vec<bool> = members.map(full).collect();
         let members = rotation.members().iter();
-        let shares: Vec<u32> = members.map(|m| share(m.backend)).collect();
+        let shares: Vec<u32> = members.map(|m| self.share_of(m.backend)).collect();
         f.debug_struct("Choice")
             .field("members", &rotation.members())
             .field("active", &active)

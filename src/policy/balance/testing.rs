@@ -108,13 +108,13 @@ impl Scene {
         ask(&Choice {
             rotation: &self.rotation,
             active: &|backend| self.active[backend],
-            share: &|backend| {
+            share: Some(&|backend| {
                 self.shares
                     .get(backend)
                     .copied()
                     .unwrap_or(slow_start::WHOLE)
-            },
-            is_full: &|backend| self.active[backend] >= self.limit,
+            }),
+            is_full: Some(&|backend| self.active[backend] >= self.limit),
             tried: &self.tried,
             ticket,
             random,

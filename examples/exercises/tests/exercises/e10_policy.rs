@@ -19,8 +19,8 @@ fn pick(active: &[u32], tried: &[usize], full: &[usize]) -> Option<Pick> {
     (policy.pick)(&Choice {
         rotation: &Rotation::new(&backends),
         active: &|backend| active[backend],
-        is_full: &|backend| full.contains(&backend),
-        share: &|_| 1000,
+        is_full: Some(&|backend| full.contains(&backend)),
+        share: None,
         tried,
         ticket: 5,
         random: 7,
