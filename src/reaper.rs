@@ -18,6 +18,7 @@ use crate::events::EndReason;
 use crate::log::Log;
 use crate::net::abort;
 use crate::policy::idle::{Outstanding, Watch};
+use crate::policy::lifetime::{self, Age};
 use crate::registry::{Live, Registry};
 use crate::sync::Published;
 use crate::threads;
@@ -65,13 +66,17 @@ pub fn run(
                 // looks like silence is our own: it is counted anew.
                 notes.watch.start_over(now);
             }
-            !was_stopped && is_silent(&timeouts, live, &mut notes.watch, now)
+            let is_silent = !was_stopped && is_silent(&timeouts, live, &mut notes.watch, now);
+            is_silent || age(&timeouts, live, now) != Age::Young
         });
         for event in told {
             log.send(event);
         }
         for live in silent {
-            end(&live);
+            match age(&timeouts, &live, now) {
+                Age::Young => end(&live),
+                Age::Old | Age::TooOld => retire(&live, age(&timeouts, &live, now)),
+            }
         }
         ControlFlow::Continue(())
     });
@@ -79,10 +84,15 @@ pub fn run(
 
 /// The time from one look to the next.
 fn tick(timeouts: &Timeouts, telling: Option<Duration>) -> Duration {
-    let shortest = [timeouts.idle, timeouts.half_close, telling]
-        .into_iter()
-        .flatten()
-        .min();
+    let shortest = [
+        timeouts.idle,
+        timeouts.half_close,
+        timeouts.max_lifetime,
+        telling,
+    ]
+    .into_iter()
+    .flatten()
+    .min();
     shortest.map_or(TICK_MAX, |shortest| {
         (shortest / LOOKS).clamp(TICK_MIN, TICK_MAX)
     })
@@ -104,6 +114,29 @@ fn is_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration)
     // A FIN is a sign of life like a byte: the timeout that begins with it counts from it.
     let moved = live.bytes_in.get() + live.bytes_out.get() + u64::from(half_closed);
     timeout.is_some_and(|timeout| watch.is_silent(now, moved, timeout, || outstanding(live)))
+}
+
+/// How old a session is that has its backend; one that waits for it has timeouts of its own.
+fn age(timeouts: &Timeouts, live: &Live, now: Duration) -> Age {
+    let lived = now.saturating_sub(live.origin.since);
+    match (timeouts.max_lifetime, live.backend()) {
+        (Some(max), Some(_)) => lifetime::age(live.origin.id, lived, max),
+        _ => Age::Young,
+    }
+}
+
+/// Ends a session that has lived long enough: in order, at a moment in which nothing is on its way; by a
+/// reset when no such moment has come.
+fn retire(live: &Live, age: Age) {
+    let is_quiet = outstanding(live) == Outstanding::Nothing;
+    if !is_quiet && age != Age::TooOld {
+        return;
+    }
+    live.set_cause(EndReason::Lifetime);
+    match is_quiet {
+        true => finish(live),
+        false => live.abort(),
+    }
 }
 
 /// Asks the kernel what it still has to deliver to the two peers, and whether it has bytes for us
@@ -137,13 +170,17 @@ fn end(live: &Live) {
         EndReason::IdleTimeout
     };
     live.set_cause(reason);
-    if outstanding(live) == Outstanding::Nothing {
-        for peer in live.peers() {
-            peer.fin_sent.raise();
-            abort::finish(&peer.stream);
-        }
-    } else {
-        live.abort();
+    match outstanding(live) {
+        Outstanding::Nothing => finish(live),
+        Outstanding::Acknowledged(_) => live.abort(),
+    }
+}
+
+/// Ends both connections in order.
+fn finish(live: &Live) {
+    for peer in live.peers() {
+        peer.fin_sent.raise();
+        abort::finish(&peer.stream);
     }
 }
 
@@ -159,6 +196,7 @@ mod tests {
         idle: Some(Duration::from_secs(10)),
         half_close: Some(Duration::from_secs(5)),
         queue: None,
+        max_lifetime: None,
     };
 
     fn at(seconds: u64) -> Duration {

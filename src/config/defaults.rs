@@ -3,8 +3,8 @@
 
 use super::{
     Admin, AdminBind, Admission, Backend, BackendAddress, Bind, Hashing, HealthCheck, ListenOn,
-    Listener, Log, LogFormat, LogLevel, Pool, Probe, ProbeHeader, Routes, Shutdown, Timeouts,
-    WhenDown,
+    Listener, Log, LogFormat, LogLevel, OnDown, Pool, Probe, ProbeHeader, Routes, Shutdown,
+    Timeouts, WhenDown,
 };
 use crate::policy::answer;
 use crate::policy::answer::http::Statuses;
@@ -195,6 +195,7 @@ impl Default for Timeouts {
             idle: Some(IDLE_TIMEOUT),
             half_close: Some(HALF_CLOSE_TIMEOUT),
             queue: Some(QUEUE_TIMEOUT),
+            max_lifetime: None,
         }
     }
 }
@@ -287,6 +288,7 @@ impl Pool {
             balance: balance(),
             retries: RETRIES,
             when_down: WhenDown::default(),
+            on_down: OnDown::default(),
             panic_threshold: PANIC_THRESHOLD,
             send_proxy_protocol: None,
             socket: ConnectOptions::USUAL,

@@ -127,6 +127,8 @@ pub struct Pool {
     pub retries: u32,
     /// What a client gets when no backend can take it.
     pub when_down: WhenDown,
+    /// What becomes of the sessions of a backend that goes down.
+    pub on_down: OnDown,
     /// Below this share of live backends, 0.0 to 1.0, health is ignored.
     pub panic_threshold: f64,
     /// The PROXY header that tells its backends whom a connection is for; `None` is `off`.
@@ -210,6 +212,8 @@ pub struct Timeouts {
     pub half_close: Option<Duration>,
     /// The wait for a backend that has room, or that is up with `when_down: hold`.
     pub queue: Option<Duration>,
+    /// The longest that a session may live.
+    pub max_lifetime: Option<Duration>,
 }
 
 /// How the process ends.
@@ -289,6 +293,28 @@ impl Pool {
     pub fn has_queue(&self) -> bool {
         let is_limited = |backend: &Backend| backend.max_connections.is_some();
         self.when_down == WhenDown::Hold || self.backends.iter().any(is_limited)
+    }
+}
+
+/// What becomes of the sessions of a backend that goes down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnDown {
+    /// They may go on: it may be the probes that fail.
+    #[default]
+    Keep,
+    /// They are reset, so that their clients come again and get another backend.
+    Close,
+}
+
+impl OnDown {
+    const ALL: [OnDown; 2] = [OnDown::Keep, OnDown::Close];
+
+    /// The word for it in configs.
+    pub fn word(self) -> &'static str {
+        match self {
+            OnDown::Keep => "keep",
+            OnDown::Close => "close",
+        }
     }
 }
 

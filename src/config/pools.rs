@@ -6,8 +6,8 @@ use super::socket::read_connect;
 use super::value::{boolean, duration, name, number, or_off, policy, share, word};
 use super::yaml::{Node, Value};
 use super::{
-    Agent, Backend, BackendAddress, Hashing, HealthCheck, Pool, WhenDown, defaults, names, outlier,
-    unix,
+    Agent, Backend, BackendAddress, Hashing, HealthCheck, OnDown, Pool, WhenDown, defaults, names,
+    outlier, unix,
 };
 use crate::policy::health::AdminState;
 use crate::policy::proxy_protocol::Version;
@@ -30,6 +30,13 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
             "when_down",
             text,
             &WhenDown::ALL.map(|when| (when.word(), when)),
+        )
+    });
+    let on_down = map.read(reading, "on_down", OnDown::default(), |text| {
+        word(
+            "on_down",
+            text,
+            &OnDown::ALL.map(|what| (what.word(), what)),
         )
     });
     let threshold = |text: &str| share(text, &defaults::PANIC_THRESHOLD_RANGE);
@@ -67,6 +74,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         balance,
         retries,
         when_down,
+        on_down,
         panic_threshold,
         send_proxy_protocol,
         socket,

@@ -39,6 +39,8 @@ fn write_config(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "  idle: {}", time_or_off(timeouts.idle))?;
     writeln!(out, "  half_close: {}", time_or_off(timeouts.half_close))?;
     writeln!(out, "  queue: {}", time_or_off(timeouts.queue))?;
+    let max_lifetime = time_or_off(timeouts.max_lifetime);
+    writeln!(out, "  max_lifetime: {max_lifetime}")?;
     writeln!(out, "shutdown:")?;
     writeln!(out, "  pre_stop_delay: {}", time(shutdown.pre_stop_delay))?;
     writeln!(
@@ -132,6 +134,7 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
     writeln!(out, "    balance: {}", pool.balance.name)?;
     writeln!(out, "    retries: {}", pool.retries)?;
     writeln!(out, "    when_down: {}", pool.when_down.word())?;
+    writeln!(out, "    on_down: {}", pool.on_down.word())?;
     let threshold = share_text(pool.panic_threshold);
     writeln!(out, "    panic_threshold: {threshold}")?;
     let send = pool.send_proxy_protocol.map_or("off", Version::word);

@@ -20,6 +20,7 @@ pub(super) fn read_timeouts(node: Option<&Node>, reading: &mut Reading) -> Timeo
         connect: map.read(reading, "connect", default.connect, timeout),
         idle: map.read(reading, "idle", default.idle, or_off),
         half_close: map.read(reading, "half_close", default.half_close, or_off),
+        max_lifetime: map.read(reading, "max_lifetime", default.max_lifetime, or_off),
         queue: map.read(reading, "queue", default.queue, or_off),
     };
     map.finish(reading);

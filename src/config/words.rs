@@ -25,9 +25,7 @@ const LATER_KEYS: &[LaterKey] = &[
     later("config", "sandbox", "off"),
     later("config", "user", "off"),
     later("config", "group", "off"),
-    later("pool", "on_down", "keep"),
     later("pool", "hedge_after", "off"),
-    later("timeouts", "max_lifetime", "off"),
 ];
 
 /// Values of a key that later versions know.

@@ -60,11 +60,15 @@ pub enum EndReason {
     QueueTimeout,
     /// No backend had room, and as many waited as may.
     QueueFull,
+    /// It has lived for `timeouts.max_lifetime`.
+    Lifetime,
+    /// Its backend went down, in a pool with `on_down: close`.
+    BackendDown,
 }
 
 impl EndReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [EndReason; 27] = [
+    pub const ALL: [EndReason; 29] = [
         EndReason::Normal,
         EndReason::ClientReset,
         EndReason::ServerReset,
@@ -92,6 +96,8 @@ impl EndReason {
         EndReason::ClientLeftQueue,
         EndReason::QueueTimeout,
         EndReason::QueueFull,
+        EndReason::Lifetime,
+        EndReason::BackendDown,
     ];
 
     /// The word in the log, and HAProxy's two letters for the same (its manual, "Session state at
@@ -127,6 +133,8 @@ impl EndReason {
             EndReason::ClientLeftQueue => ("client_closed_while_queued", "CQ"),
             EndReason::QueueTimeout => ("queue_timeout", "sQ"),
             EndReason::QueueFull => ("queue_full", "PQ"),
+            EndReason::Lifetime => ("max_lifetime", "PD"),
+            EndReason::BackendDown => ("backend_down", "DD"),
         }
     }
 

@@ -22,12 +22,13 @@ use super::lateness::Lateness;
 use super::news::{News, Reporter};
 use super::probe::{self, Outcome};
 use super::target::{All, Order};
+use crate::config::OnDown;
 use crate::events::{Ejection, Event};
 use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
 use crate::policy::intent::Intent;
 use crate::policy::splitmix;
-use crate::pool::Pool;
+use crate::pool::{Backend, Pool};
 use crate::stats::Stats;
 use crate::threads::{self, Threads};
 
@@ -55,6 +56,8 @@ pub struct Channels {
     pub suspects: Receiver<Suspect>,
     /// Takes a message when a pool is served otherwise than before.
     pub mode_changed: Sender<()>,
+    /// Takes each backend that goes down in a pool whose sessions are not to go on then.
+    pub went_down: Sender<Arc<Backend>>,
 }
 
 /// What the health thread owns.
@@ -285,14 +288,17 @@ impl Checker {
             });
         }
         for (number, events) in changed {
-            let pool = self
-                .agenda
-                .get(number)
-                .map(|target| Arc::as_ptr(&target.pool));
-            let up_now = pool.and_then(|pool| published.get(&pool));
+            let target = self.agenda.get(number);
+            let up_now = target.and_then(|target| published.get(&Arc::as_ptr(&target.pool)));
             for mut event in events {
-                if let (Event::HealthChanged(change), Some(up_now)) = (&mut event, up_now) {
+                if let (Event::HealthChanged(change), Some(target), Some(up_now)) =
+                    (&mut event, target, up_now)
+                {
                     change.up_count = *up_now;
+                    if !change.up && target.pool.config.on_down == OnDown::Close {
+                        // It fails only if the server is gone, and its sessions with it.
+                        let _ = self.channels.went_down.send(Arc::clone(&target.backend));
+                    }
                 }
                 self.log.send(event);
             }

@@ -15,6 +15,7 @@
 //! - [`health`] turns probe results into up and down, and says who may take a session.
 //! - [`idle`] says when a session has been silent for too long.
 //! - [`intent`] is what the administrator wants of a backend, by the config and since.
+//! - [`lifetime`] says when a session has lived long enough.
 //! - [`names`] says which addresses of a host name come and go, and when to ask again.
 //! - [`outlier`] says which backend is taken out because connections to it fail.
 //! - [`proxy_protocol`] reads and writes the header that names the client behind a proxy.
@@ -38,6 +39,7 @@ pub mod eligible;
 pub mod health;
 pub mod idle;
 pub mod intent;
+pub mod lifetime;
 pub mod names;
 pub mod outlier;
 pub mod progress;

@@ -9,6 +9,8 @@ use super::{Server, plan};
 use crate::config::Config;
 use crate::control::{Leaving, Running};
 use crate::events::{EndReason, Event};
+use crate::pool::Backend;
+use crate::registry::Live;
 
 /// How often backends that have left are looked at once their time is over, for sessions that were
 /// connecting at that moment.
@@ -42,6 +44,16 @@ impl Server {
             });
         }
         next.map(|wait| Instant::now() + wait)
+    }
+
+    /// Resets the sessions of a backend that has gone down, in a pool with `on_down: close`.
+    pub(super) fn abort_sessions_of(&self, backend: &Arc<Backend>) {
+        let is_its = |live: &Live| {
+            live.server()
+                .is_some_and(|server| Arc::ptr_eq(server, backend))
+        };
+        let registry = &self.control.registry;
+        registry.abort_those(EndReason::BackendDown, is_its);
     }
 
     fn abort_leaving(&self, leaving: &Leaving) {

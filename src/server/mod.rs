@@ -39,6 +39,7 @@ use crate::limits::Capacity;
 use crate::log::Log;
 use crate::names::Names;
 use crate::net::splice::Pipes;
+use crate::pool::Backend;
 use crate::reaper;
 use crate::sync::{Gate, Published, Ticket};
 use crate::systemd::Heritage;
@@ -84,6 +85,8 @@ pub struct Server {
     orders: Sender<Order>,
     /// Takes a message from the health thread when a pool is served otherwise than before.
     mode_changes: Receiver<()>,
+    /// Takes each backend that goes down in a pool whose sessions are not to go on then.
+    gone_down: Receiver<Arc<Backend>>,
     /// For sessions to report a backend to which connections fail.
     suspects: Sender<Suspect>,
     /// Dropping it ends the reaper.
@@ -134,6 +137,7 @@ impl Server {
         });
         let (orders, received) = crossbeam_channel::unbounded();
         let (suspects, suspected) = crossbeam_channel::bounded(SUSPECTS_MAX);
+        let (went_down, gone_down) = crossbeam_channel::unbounded();
         let (mode_changed, mode_changes) = crossbeam_channel::bounded(1);
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let mut server = Server {
@@ -158,6 +162,7 @@ impl Server {
             names,
             orders,
             mode_changes,
+            gone_down,
             suspects,
             stop,
         };
@@ -165,6 +170,7 @@ impl Server {
             orders: received,
             suspects: suspected,
             mode_changed,
+            went_down,
         };
         let checker = Checker::new(
             channels,

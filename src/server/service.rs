@@ -84,6 +84,9 @@ impl Server {
                 },
                 recv(wake) -> _ => {}
                 recv(self.mode_changes) -> _ => {}
+                recv(self.gone_down) -> backend => if let Ok(backend) = backend {
+                    self.abort_sessions_of(&backend);
+                },
                 recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),
                 recv(around.upgrades) -> _ => if !is_upgrading {
                     match self.start_successor(around, sender.clone()) {

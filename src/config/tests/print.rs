@@ -371,6 +371,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 balance,
                 retries,
                 when_down,
+                on_down: OnDown::ALL[retries as usize % 2],
                 panic_threshold: f64::from(panic) / 10_000.0,
                 send_proxy_protocol,
                 socket,
@@ -409,6 +410,7 @@ fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits, Perform
         option::of(time(1)),
     )
         .prop_map(|(connect, idle, half_close, queue)| Timeouts {
+            max_lifetime: half_close,
             connect,
             idle,
             half_close,
@@ -502,6 +504,7 @@ pools:
     balance: round_robin
     retries: 2
     when_down: reset
+    on_down: keep
     panic_threshold: 0%
     send_proxy_protocol: off
     socket:
@@ -542,6 +545,7 @@ timeouts:
   idle: 1h 30m
   half_close: 30s
   queue: 5s
+  max_lifetime: off
 shutdown:
   pre_stop_delay: 0s
   drain_timeout: 25s

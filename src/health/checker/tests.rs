@@ -30,6 +30,7 @@ fn local_ports_that_ran_out_take_no_backend_down() {
         orders: crossbeam_channel::bounded(0).1,
         suspects: crossbeam_channel::bounded(0).1,
         mode_changed: crossbeam_channel::bounded(1).0,
+        went_down: crossbeam_channel::unbounded().0,
     };
     let mut checker = Checker::new(channels, Threads::default(), log, Arc::default(), 1).unwrap();
     let number = checker
