@@ -70,6 +70,7 @@ fn who_waits_is_served_in_the_order_in_which_they_came() {
     assert!(server.accept_within(Duration::from_millis(100)).is_none());
     let explained = admin.get("/api/v1/explain?pool=p").json();
     assert_eq!(explained["backends"][0]["why"], "full: 1 sessions of 1");
+    assert_eq!(explained["backends"][0]["can_serve"], false);
     let mut client = first;
     for (expected, next) in ('1'..='4').zip(clients) {
         drop((served, client));

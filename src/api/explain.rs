@@ -47,7 +47,7 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
                 "name": &*backend.name,
                 "address": backend.address.to_string(),
                 "chosen": next == Some(index),
-                "can_serve": standing.is_some(),
+                "can_serve": standing.is_some() && !backend.is_full(),
                 "why": match standing {
                     Some(_) if backend.is_full() => full(backend),
                     Some(standing) => standing.clone(),
