@@ -21,12 +21,7 @@ const fn later(section: &'static str, key: &'static str, unused: &'static str) -
     }
 }
 
-const LATER_KEYS: &[LaterKey] = &[
-    later("config", "sandbox", "off"),
-    later("config", "user", "off"),
-    later("config", "group", "off"),
-    later("pool", "hedge_after", "off"),
-];
+const LATER_KEYS: &[LaterKey] = &[later("pool", "hedge_after", "off")];
 
 /// Values of a key that later versions know.
 /// None at the moment.

@@ -4,6 +4,7 @@
 //! come in as `Arc<str>`: an event costs reference counts, not copies, on the thread that sends it.
 
 mod agent;
+mod confined;
 mod ejection;
 mod health_change;
 mod measured;
@@ -17,6 +18,7 @@ mod render;
 mod tcplog;
 
 pub use agent::AgentSaying;
+pub use confined::Confined;
 pub use ejection::Ejection;
 pub use health_change::HealthChange;
 pub use measured::{Load, Measured, Path};
@@ -45,6 +47,8 @@ pub enum Event {
         /// What the config asks for.
         configured: Option<u32>,
     },
+    /// The process can do less from now on.
+    Confined(Confined),
     /// The health thread begins its first round.
     HealthCheckStarting,
     /// A listener accepts connections.
@@ -295,6 +299,7 @@ impl Event {
             Event::Panicked { .. } | Event::Stuck { .. } | Event::NoSignOfLife => LogLevel::Error,
             Event::SessionEnded(record) => record.reason.level(),
             Event::Name(change) => change.level(),
+            Event::Confined(confined) => confined.level(),
             Event::HealthChanged(HealthChange { up: false, .. })
             | Event::ProbesLate { .. }
             | Event::AgentSilent(_)

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::admin::DoorError;
 use crate::net::options::OptionError;
+use crate::privileges::PrivilegeError;
 
 /// Why evener could not start.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub enum StartError {
         /// The option, and why not.
         error: OptionError,
     },
+    /// The process can't give up the privileges that it is to give up.
+    Privilege(PrivilegeError),
     /// A signal came before the listeners were open.
     Interrupted,
     /// A thread of evener's own was refused.
@@ -75,6 +78,7 @@ impl fmt::Display for StartError {
                  take {open} out of the config first, reload, and then add {address}"
             ),
             StartError::Admin(error) => write!(f, "{error}"),
+            StartError::Privilege(error) => write!(f, "{error}"),
             StartError::Resolve { backend, error } => write!(
                 f,
                 "can't find the address of backend {backend}: {error}; \
