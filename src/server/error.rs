@@ -62,9 +62,15 @@ impl fmt::Display for StartError {
                             "another program listens there: end it, or choose another address"
                         )
                     }
+                    io::ErrorKind::PermissionDenied if address.starts_with("unix:") => write!(
+                        f,
+                        "evener's user has to be allowed to write to that directory; with `sandbox`, \
+                         one in which it has had sockets since it started"
+                    ),
                     io::ErrorKind::PermissionDenied => write!(
                         f,
-                        "ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in the unit file)"
+                        "ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in the unit \
+                         file), or root and the port at the start"
                     ),
                     io::ErrorKind::AddrNotAvailable => {
                         write!(f, "no interface of this machine has that address")
