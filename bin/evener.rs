@@ -50,11 +50,13 @@ fn main() -> ExitCode {
         Ok(Command::Demo {
             config,
             print_config: true,
+            ..
         }) => print(&config.to_yaml()),
         Ok(Command::Demo {
             config,
             print_config: false,
-        }) => match Demo::start(&config) {
+            guided,
+        }) => match Demo::start(&config, guided) {
             Ok(demo) => run(Source::Arguments(config.clone()), *config, Some(demo)),
             Err(error) => fail(&[format!("error: {error}")]),
         },
@@ -96,7 +98,7 @@ fn run(source: Source, config: Config, demo: Option<Demo>) -> ExitCode {
     let code = match Server::start(source, config, &log, &surroundings, heritage) {
         Ok(server) => {
             if let Some(demo) = &demo {
-                demo.explain(&log, server.admin_address());
+                demo.explain(&log, server.control(), server.admin_address());
             }
             match server.run(&surroundings, predecessor) {
                 Shutdown::Clean => ExitCode::SUCCESS,

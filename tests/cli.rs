@@ -142,7 +142,8 @@ fn a_wrong_command_line_is_2_and_says_what_to_write() {
         (vec!["127.0.0.1:99999"], "no valid port"),
         (vec!["127.0.0.1:80=heavy"], "weight"),
         (vec!["127.0.0.1:80=257"], "weight"),
-        (vec!["demo", "127.0.0.1:80"], "brings its own backends"),
+        (vec!["demo", "db:80"], "`demo` starts its backends itself"),
+        (vec!["--guide"], "--guide is the tour of the demo"),
         (
             vec!["--config", "f", "127.0.0.1:80"],
             "can't be given together",

@@ -28,7 +28,7 @@ _evener() {
     local options="--help --version"
     case "$command" in
         "") options+=" --config --listen --balance --admin --print-config" ;;
-        demo) options+=" --listen --balance --admin --print-config" ;;
+        demo) options+=" --listen --balance --admin --print-config --guide" ;;
         check) ;;
         *) options+=" --admin --token-file --json" ;;
     esac

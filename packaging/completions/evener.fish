@@ -24,6 +24,7 @@ complete -c evener -n "not __fish_seen_subcommand_from $commands" -s c -l config
 complete -c evener -n "not __fish_seen_subcommand_from check $asks" -s l -l listen -x -d 'Listen on'
 complete -c evener -n "not __fish_seen_subcommand_from check $asks" -s b -l balance -x -a "$policies" -d 'How a backend is chosen'
 complete -c evener -n "not __fish_seen_subcommand_from check $asks" -l print-config -d 'Print the effective config'
+complete -c evener -n "__fish_seen_subcommand_from demo" -l guide -d 'Begin with a guided tour'
 complete -c evener -n "__fish_seen_subcommand_from check" -F
 complete -c evener -n "__fish_seen_subcommand_from $asks" -l token-file -r -F -d 'File with the token'
 complete -c evener -n "__fish_seen_subcommand_from $asks" -l json -d 'Print JSON'

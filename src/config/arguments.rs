@@ -5,19 +5,21 @@ use super::cli::{Command, Source, UsageError};
 use super::error::quoted;
 use super::words::closest;
 use super::{
-    AdminOption, Backend, Config, ListenOn, Listener, Pool, admin, ask, defaults, unix, value,
+    AdminOption, Backend, BackendAddress, Config, ListenOn, Listener, Pool, admin, ask, defaults,
+    unix, value,
 };
 use crate::policy::balance::Policy;
 use lexopt::Arg;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-const OPTIONS: [&str; 7] = [
+const OPTIONS: [&str; 8] = [
     "--config",
     "--listen",
     "--balance",
     "--admin",
     "--print-config",
+    "--guide",
     "--help",
     "--version",
 ];
@@ -36,6 +38,7 @@ pub(super) fn parse(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
             Arg::Short('V') | Arg::Long("version") => return Ok(Command::Version),
             Arg::Long("print-config") => raw.print_config = true,
+            Arg::Long("guide") => raw.guided = true,
             Arg::Short('c') | Arg::Long("config") => {
                 let file = PathBuf::from(os_value(&mut parser, "--config", "FILE")?);
                 once("--config", raw.config.replace(file))?;
@@ -78,6 +81,7 @@ struct Raw {
     admin: Option<String>,
     backends: Vec<Backend>,
     print_config: bool,
+    guided: bool,
 }
 
 impl Raw {
@@ -104,6 +108,7 @@ impl Raw {
             && self.listen.is_empty()
             && self.balance.is_none()
             && !self.print_config
+            && !self.guided
     }
 
     /// A command, the file that `check` reads, or a backend.
@@ -117,13 +122,6 @@ impl Raw {
         if command.is_some() && is_first {
             self.command = command;
             return Ok(());
-        }
-        if self.command == Some("demo") {
-            let what = format!(
-                "`demo` brings its own backends: {} is too much",
-                quoted(&word)
-            );
-            return Err(UsageError::new(what, "leave it out, or leave out `demo`"));
         }
         // Every backend has a colon, and no command has one.
         let near = closest(
@@ -153,10 +151,20 @@ impl Raw {
                     "to run a config: `evener --config FILE`",
                 ));
             }
+            let guided = self.guided;
+            let config = self.built()?;
+            demo_backends(&config)?;
             return Ok(Command::Demo {
-                config: self.built()?,
+                config,
                 print_config,
+                guided,
             });
+        }
+        if self.guided {
+            return Err(UsageError::new(
+                "--guide is the tour of the demo",
+                "`evener demo --guide`",
+            ));
         }
         let Some(path) = self.config else {
             return Ok(Command::Run {
@@ -238,6 +246,23 @@ impl Raw {
             None => Ok(Box::new(config)),
         }
     }
+}
+
+/// `demo` starts its backends itself, so it takes them where it can.
+fn demo_backends(config: &Config) -> Result<(), UsageError> {
+    let backends = config.pools.iter().flat_map(|pool| &pool.backends);
+    for backend in backends {
+        if !matches!(backend.address, BackendAddress::Ip(_)) {
+            return Err(UsageError::new(
+                format!(
+                    "`demo` starts its backends itself, and {} is no address of an interface",
+                    backend.address
+                ),
+                "write IP:PORT, or leave it out",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// `HOST:PORT` or `HOST:PORT=WEIGHT`.

@@ -24,6 +24,8 @@ pub enum Command {
         config: Box<Config>,
         /// Print the config instead.
         print_config: bool,
+        /// Begin the guided tour.
+        guided: bool,
     },
     /// Validate a config file.
     Check {

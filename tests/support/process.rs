@@ -60,7 +60,12 @@ impl Evener {
 
     /// Starts a prepared command that ends in the real binary: under a limit, or as another user.
     pub fn spawn(command: &mut Command) -> Evener {
-        let process = Process::spawn(command);
+        Evener::spawn_reading(command, Stdio::null())
+    }
+
+    /// As [`Evener::spawn`], with something to read.
+    pub fn spawn_reading(command: &mut Command, stdin: Stdio) -> Evener {
+        let process = Process::spawn_reading(command, stdin);
         let dir = TempDir::new();
         let evener = Evener { process, dir };
         evener.wait_log(STARTED);
@@ -180,8 +185,13 @@ impl Process {
 
     /// Starts a prepared command, for one that needs an environment or a directory.
     pub fn spawn(command: &mut Command) -> Process {
+        Process::spawn_reading(command, Stdio::null())
+    }
+
+    /// As [`Process::spawn`], with something to read.
+    pub fn spawn_reading(command: &mut Command, stdin: Stdio) -> Process {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
