@@ -1,7 +1,11 @@
 //! `evener demo`: the tour tells what happens while it happens, and the terminal stops and starts
 //! backends.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "the test takes a port with a plain std socket"
+)]
 
 mod support;
 

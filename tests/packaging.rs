@@ -121,12 +121,16 @@ fn the_manual_of_the_dummy_has_every_option() {
     }
 }
 
-/// The keys that a config may have in one place, by what evener says to one that it does not know.
+/// The keys that a config may have in one place, by what evener says to one that it does not know. None
+/// where a single value stands.
 fn keys(config: &str) -> Vec<String> {
     let dir = TempDir::new();
     let file = dir.path().join("evener.yaml");
     fs::write(&file, config).unwrap();
     let finished = Evener::command(&["check", file.to_str().unwrap()]);
+    if finished.stderr.contains("is a mapping, not a single value") {
+        return Vec::new();
+    }
     let line = finished
         .stderr
         .lines()
