@@ -74,7 +74,7 @@ const KNOWS_ONLY: &[(&str, &[&str])] = &[
     ("dummy", &[]),
     ("limits", &[]),
     ("threads", &["sync"]),
-    ("stats", &["events", "sync"]),
+    ("stats", &["events", "policy", "sync"]),
     ("events", &["config", "limits", "policy"]),
     ("config", &["policy"]),
     ("policy", &[]),

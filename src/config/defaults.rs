@@ -297,6 +297,7 @@ impl Pool {
             agent: None,
             outlier_detection: Some(outlier_detection()),
             slow_start: None,
+            hedge_after: None,
             backends,
         }
     }

@@ -25,7 +25,6 @@ const LATER_KEYS: &[LaterKey] = &[
     later("config", "sandbox", "off"),
     later("config", "user", "off"),
     later("config", "group", "off"),
-    later("pool", "hedge_after", "off"),
 ];
 
 /// Values of a key that later versions know.

@@ -6,6 +6,7 @@ mod bound;
 pub mod client_hello;
 pub mod connect;
 pub mod end;
+pub mod hedge;
 pub mod listener;
 pub mod options;
 pub mod outgoing;

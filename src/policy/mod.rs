@@ -37,6 +37,7 @@ pub mod bulk;
 pub mod client_hello;
 pub mod eligible;
 pub mod health;
+pub mod hedge;
 pub mod idle;
 pub mod intent;
 pub mod lifetime;

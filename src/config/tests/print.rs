@@ -380,6 +380,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 agent,
                 outlier_detection,
                 slow_start,
+                hedge_after: None,
                 backends,
             }
         };
@@ -443,15 +444,26 @@ fn config() -> impl Strategy<Value = Config> {
     pools().prop_flat_map(|pools| {
         let names = pools.iter().map(|pool| pool.name.clone()).collect();
         (listeners(names), Just(pools), settings(), admin()).prop_map(
-            |(listeners, pools, (timeouts, shutdown, log, limits, performance), admin)| Config {
-                listeners,
-                pools,
-                timeouts,
-                shutdown,
-                admin,
-                log,
-                limits,
-                performance,
+            |(listeners, mut pools, (timeouts, shutdown, log, limits, performance), admin): (
+                _,
+                Vec<Pool>,
+                _,
+                _,
+            )| {
+                for pool in &mut pools {
+                    // It has to be below the timeout.
+                    pool.hedge_after = pool.slow_start.filter(|time| *time < timeouts.connect);
+                }
+                Config {
+                    listeners,
+                    pools,
+                    timeouts,
+                    shutdown,
+                    admin,
+                    log,
+                    limits,
+                    performance,
+                }
             },
         )
     })
@@ -532,6 +544,7 @@ pools:
       send_proxy_protocol: pool
     agent: off
     slow_start: off
+    hedge_after: off
     outlier_detection:
       consecutive_failures: 3
       ejection_time: 10s
