@@ -35,7 +35,8 @@
 //! | [`admin`] | the admin server: HTTP, who may do what, its threads |
 //! | [`control`] | what is running now, and how changes are asked for |
 //! | [`acceptor`] | a listener thread: room first, then accept, then two threads |
-//! | [`reaper`] | ends silent sessions |
+//! | [`reaper`] | ends silent sessions, and carries out the orders of the closer |
+//! | [`closer`] | orders to close sessions little by little: rebalance, drain, removal |
 //! | [`session`] | **one session's life, read top to bottom** |
 //! | [`health`] | the checker thread, and one probe |
 //! | [`names`] | host names: the thread that has their addresses looked up, again and again |
@@ -91,6 +92,7 @@ pub mod admin;
 pub mod admission;
 pub mod api;
 pub mod client;
+pub mod closer;
 pub mod config;
 pub mod control;
 pub mod demo;

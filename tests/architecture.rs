@@ -22,6 +22,7 @@ const FLOORS: &[&[&str]] = &[
     &["control"],
     &["acceptor"],
     &["reaper"],
+    &["closer"],
     &["session"],
     &["health"],
     &["names"],
@@ -53,14 +54,17 @@ const KNOWS_ONLY: &[(&str, &[&str])] = &[
     ),
     (
         "api",
-        &["admin", "control", "policy", "pool", "registry", "sync"],
+        &[
+            "admin", "closer", "control", "policy", "pool", "registry", "sync",
+        ],
     ),
     (
         "control",
         &[
-            "config", "events", "policy", "pool", "registry", "stats", "sync", "threads",
+            "closer", "config", "events", "policy", "pool", "registry", "stats", "sync", "threads",
         ],
     ),
+    ("closer", &["events", "policy", "pool", "registry", "sync"]),
     ("names", &["policy", "stats", "threads"]),
     (
         "registry",

@@ -17,6 +17,7 @@ mod ask;
 mod bytes;
 mod check;
 pub mod cli;
+pub mod closing;
 pub mod defaults;
 pub mod diff;
 mod error;
