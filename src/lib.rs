@@ -17,7 +17,7 @@
 //!            return thread      copies client ◀── backend, if the session lives on
 //!
 //! health thread  orders probes, owns every health state, publishes who can serve (RwLock)
-//! reaper         ends sessions in which nothing moves any more
+//! reaper         ends sessions in which nothing moves any more; closes others little by little, if asked
 //! log thread     receives events over a channel and writes them; nobody else does
 //! main thread    waits for a signal, then runs the shutdown
 //! ```

@@ -14,7 +14,7 @@
 //! | step | calls |
 //! | --- | --- |
 //! | hand-over | `accept4`, `futex` (wake) on the listener thread; `prctl` (the name) |
-//! | connect | `socket`, two `setsockopt` (one more for each option that the pool's `socket` has, and with a source a `setsockopt` and `bind`), `connect` twice, `ioctl` (blocking from here on), for a high port `getsockname` (not connected to itself?); on a network `ppoll` and `getsockopt` for the second `connect` |
+//! | connect | `socket`, two `setsockopt` (one more for each option that the pool's `socket` has, and with a source a `setsockopt` and `bind`), `connect` twice, `ioctl` (blocking from here on), for a high port `getsockname` (not connected to itself?); on a network `ppoll` and `getsockopt` for the second `connect`; a hedge costs what another attempt does |
 //! | opening | `recvfrom`, `sendto`, `ppoll`, `recvfrom`, `recvfrom` (the FIN), `sendto`, `getpeername` (FIN or reset?), `shutdown` |
 //! | end | `recvfrom` (the FIN), `getpeername`, `shutdown`, `close` twice, `futex` (park) |
 //! | record, if it will be written | `clock_gettime` at the begin and at the end, `getsockopt` (`TCP_INFO`) of both sides |
