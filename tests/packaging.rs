@@ -204,7 +204,15 @@ fn bash_offers_every_command_and_every_option() {
         assert!(first.contains(&command), "{command} is not in {first:?}");
     }
     let mut offered_somewhere = Vec::new();
-    for command in ["", "demo", "status", "explain", "drain", "rebalance", "reload"] {
+    for command in [
+        "",
+        "demo",
+        "status",
+        "explain",
+        "drain",
+        "rebalance",
+        "reload",
+    ] {
         offered_somewhere.extend(offered(&["evener", command, "--"]));
     }
     for option in options(&help)

@@ -222,7 +222,8 @@ impl Due {
             else {
                 continue;
             };
-            if *left > 0 && live.is_quiet() {
+            // Another order, or the session itself, may have been faster.
+            if *left > 0 && live.cause().is_none() && live.is_quiet() {
                 live.set_cause(self.reason);
                 live.finish();
                 *left -= 1;

@@ -106,6 +106,9 @@ impl Pair<'_, '_, '_> {
     /// All is over.
     fn settle(mut self, last: Runner, outcome: Result<Stream, ConnectError>) -> Reached {
         self.follow(last);
+        if last == Runner::Second {
+            super::name_after(self.live, &self.ahead.lease);
+        }
         self.report.count_attempt(&outcome);
         if self.beside.take().is_some() {
             self.report.hedges += 1;

@@ -188,10 +188,7 @@ fn find_backend(
     let mut search = Search::new(context, pool, live);
     loop {
         let lease = search.lease(report)?;
-        threads::set_name(&threads::name_of(
-            format_args!("c{}>", live.origin.id),
-            &lease.backend().name,
-        ));
+        name_after(live, &lease);
         let Reached {
             lease,
             asked_at,
@@ -225,6 +222,15 @@ fn find_backend(
         context.stats.retries.increment();
         search.has_tried(&lease);
     }
+}
+
+/// Names this thread, which connects and then copies from the client, after the session and its backend.
+fn name_after(live: &Live, lease: &Lease) {
+    let id = live.origin.id;
+    threads::set_name(&threads::name_of(
+        format_args!("c{id}>"),
+        &lease.backend().name,
+    ));
 }
 
 /// What a client gets that is not served.
