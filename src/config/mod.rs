@@ -59,6 +59,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::policy::bulk::Method;
+use crate::policy::patience::BusyPoll;
 use crate::policy::proxy_protocol::Version;
 use crate::policy::socket::{ConnectOptions, ListenOptions};
 
@@ -277,6 +278,8 @@ pub struct Limits {
 pub struct Performance {
     /// How the two ways of a session are copied.
     pub relay: Method,
+    /// Whether their threads look for the next message before they sleep.
+    pub busy_poll: BusyPoll,
     /// How the kernel schedules evener's threads.
     pub scheduler: Scheduler,
 }

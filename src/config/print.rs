@@ -63,6 +63,7 @@ fn write_config(out: &mut String, config: &Config) -> fmt::Result {
     )?;
     writeln!(out, "performance:")?;
     writeln!(out, "  relay: {}", config.performance.relay.word())?;
+    writeln!(out, "  busy_poll: {}", config.performance.busy_poll.word())?;
     writeln!(out, "  scheduler: {}", config.performance.scheduler.word())
 }
 

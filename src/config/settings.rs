@@ -7,6 +7,7 @@ use super::value::{boolean, duration, number, or_off, or_word, word};
 use super::yaml::Node;
 use super::{Limits, Log, LogFormat, LogLevel, Performance, Scheduler, Shutdown, Timeouts};
 use crate::policy::bulk::Method;
+use crate::policy::patience::BusyPoll;
 use std::time::Duration;
 
 pub(super) fn read_timeouts(node: Option<&Node>, reading: &mut Reading) -> Timeouts {
@@ -97,6 +98,13 @@ pub(super) fn read_performance(node: Option<&Node>, reading: &mut Reading) -> Pe
                 "relay",
                 text,
                 &Method::ALL.map(|method| (method.word(), method)),
+            )
+        }),
+        busy_poll: map.read(reading, "busy_poll", default.busy_poll, |text| {
+            word(
+                "busy_poll",
+                text,
+                &BusyPoll::ALL.map(|busy_poll| (busy_poll.word(), busy_poll)),
             )
         }),
         scheduler: map.read(reading, "scheduler", default.scheduler, |text| {

@@ -3,6 +3,7 @@
 
 pub mod abort;
 mod bound;
+mod busy_poll;
 pub mod client_hello;
 pub mod connect;
 pub mod end;

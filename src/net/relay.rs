@@ -4,9 +4,10 @@
 //! no more. [`Relay::run`] is that loop; how a direction ends, and how that is passed on, stands in
 //! [`super::end`].
 //!
-//! Two things make it fast, each in a file of its own beside this one: a session that only asks and
-//! is answered is served by one thread ([`Relay::step`], for `session::opening`), and bytes that
-//! come in bulk are moved by the kernel without being copied ([`super::splice`]).
+//! Three things make it fast, each in a file of its own beside this one: a session that only asks and
+//! is answered is served by one thread ([`Relay::step`], for `session::opening`), bytes that
+//! come in bulk are moved by the kernel without being copied ([`super::splice`]), and a thread looks
+//! for the next short message before it goes to sleep for it ([`super::busy_poll`]).
 
 use std::cell::RefCell;
 use std::ops::ControlFlow::{self, Break, Continue};
@@ -15,9 +16,11 @@ use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, ioctl_fionread, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::busy_poll::look;
 use super::end::{Ended, Failure, Peer, pass_on_end};
 use super::splice::{Filled, Pipes};
 use crate::policy::bulk::Bulk;
+use crate::policy::patience::{BusyPoll, Patience};
 use crate::sync::Progress;
 
 /// Bytes that are read at once as long as messages fit. Thousands of silent sessions each hold a
@@ -127,7 +130,7 @@ impl Relay {
                 let phase = if bulk.is_on() {
                     splice(line, buffer, &mut bulk, pipes)
                 } else {
-                    copy(line, buffer, &mut bulk)
+                    copy(line, buffer, &mut bulk, pipes.busy_poll())
                 };
                 if let Break(ended) = phase {
                     return ended;
@@ -138,17 +141,35 @@ impl Relay {
 }
 
 /// Copies until either side ends, or bytes come in bulk.
-fn copy(line: Line<'_>, buffer: &mut Vec<u8>, bulk: &mut Bulk) -> ControlFlow<Ended> {
+fn copy(
+    line: Line<'_>,
+    buffer: &mut Vec<u8>,
+    bulk: &mut Bulk,
+    busy_poll: BusyPoll,
+) -> ControlFlow<Ended> {
+    let mut patience = Patience::default();
+    let mut is_short = false;
     while !bulk.is_on() {
-        let bytes = copy_once(line, buffer)?;
+        // Behind a short message comes another one soon, or none for long; behind a part of a long one,
+        // whatever the network brings.
+        let patience = (is_short && busy_poll == BusyPoll::Auto).then_some(&mut patience);
+        let bytes = copy_once(line, buffer, patience)?;
+        is_short = bytes < SMALL_BYTES;
         bulk.saw(bytes);
     }
     Continue(())
 }
 
-/// Reads what has come, blocking until there is something, and writes it on.
-fn copy_once(line: Line<'_>, buffer: &mut Vec<u8>) -> ControlFlow<Ended, usize> {
-    match receive(line.from, buffer, RecvFlags::empty()) {
+/// Reads what has come, blocking until there is something, and writes it on. With `patience`, it looks
+/// for a while before it blocks.
+fn copy_once(
+    line: Line<'_>,
+    buffer: &mut Vec<u8>,
+    patience: Option<&mut Patience>,
+) -> ControlFlow<Ended, usize> {
+    let found = patience
+        .and_then(|patience| look(patience, || receive(line.from, buffer, RecvFlags::DONTWAIT)));
+    match found.unwrap_or_else(|| receive(line.from, buffer, RecvFlags::empty())) {
         Ok(0) => Break(pass_on_end(line.from, line.to)),
         Ok(bytes) => match send_all(line, buffer) {
             Ok(()) => Continue(bytes),
@@ -180,7 +201,7 @@ fn splice(
                 bulk.saw(bytes);
             }
             // The end, or an urgent byte, which a splice does not pass: a plain read tells them apart.
-            Filled::Nothing => drop(copy_once(line, buffer)?),
+            Filled::Nothing => drop(copy_once(line, buffer, None)?),
             Filled::Failed(errno) => return Break(Ended::SourceFailed(errno.into())),
             Filled::Refused => bulk.refuse(),
         }

@@ -26,6 +26,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 
 use super::stream::Stream;
 use crate::policy::bulk::Method;
+use crate::policy::patience::BusyPoll;
 use crate::sync::{Allowance, Allowed};
 
 /// Size of a large pipe, the most that a user without privileges may ask for
@@ -36,10 +37,11 @@ const LARGE_BYTES: usize = 1024 * 1024;
 /// Large pipes at once: 6,144 of the 16,384 pages that a user without privileges has.
 const LARGE_MAX: u32 = 24;
 
-/// What all relays share: how they copy, and how many pipes they may have together.
+/// What all relays share: how they copy and wait, and how many pipes they may have together.
 #[derive(Debug, Clone)]
 pub struct Pipes {
     method: Method,
+    busy_poll: BusyPoll,
     /// Places for pipes. Taken by the thread that opens one, given back when it drops it; an atomic,
     /// because who finds none copies instead of waiting.
     all: Arc<Allowance>,
@@ -52,16 +54,18 @@ impl Pipes {
     pub fn new(method: Method, count: u32) -> Pipes {
         Pipes {
             method,
+            busy_poll: BusyPoll::default(),
             all: Arc::new(Allowance::new(count)),
             large: Arc::new(Allowance::new(LARGE_MAX)),
         }
     }
 
-    /// The same places, for relays that copy so.
+    /// The same places, for relays that copy and wait so.
     #[must_use]
-    pub fn with_method(&self, method: Method) -> Pipes {
+    pub fn for_relays(&self, method: Method, busy_poll: BusyPoll) -> Pipes {
         Pipes {
             method,
+            busy_poll,
             ..self.clone()
         }
     }
@@ -69,6 +73,11 @@ impl Pipes {
     /// How relays copy.
     pub fn method(&self) -> Method {
         self.method
+    }
+
+    /// Whether they look for the next message before they sleep.
+    pub(super) fn busy_poll(&self) -> BusyPoll {
+        self.busy_poll
     }
 
     /// A pipe, unless there are too many or the kernel refuses one.

@@ -18,6 +18,7 @@
 //! - [`lifetime`] says when a session has lived long enough.
 //! - [`names`] says which addresses of a host name come and go, and when to ask again.
 //! - [`outlier`] says which backend is taken out because connections to it fail.
+//! - [`patience`] says whether to look for the next message before a thread sleeps for it.
 //! - [`proxy_protocol`] reads and writes the header that names the client behind a proxy.
 //! - [`progress`] says when to tell how a long session is getting on.
 //! - [`queue`] says how many may wait for a backend, and how often they look up.
@@ -44,6 +45,7 @@ pub mod intent;
 pub mod lifetime;
 pub mod names;
 pub mod outlier;
+pub mod patience;
 pub mod progress;
 pub mod proxy_protocol;
 pub mod queue;

@@ -304,7 +304,8 @@ impl Server {
                 accept_proxy: of_config.accept_proxy_protocol.clone(),
                 timeouts: config.timeouts.clone(),
                 max_connections: config.limits.max_connections,
-                pipes: self.pipes.with_method(config.performance.relay),
+                pipes: (self.pipes)
+                    .for_relays(config.performance.relay, config.performance.busy_poll),
                 suspects: self.suspects.clone(),
                 log: self.log.clone(),
                 registry: Arc::clone(&self.control.registry),

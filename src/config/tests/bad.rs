@@ -337,6 +337,7 @@ fn the_other_sections() {
             ("log: { format: @xml }", "format `xml` is not known", "known: text, json"),
             ("limits: { max_connections: @off }", "max_connections `off` is not a whole number", "or `auto`"),
             ("performance: { relay: @zero_copy }", "relay `zero_copy` is not known", "known: auto, copy, splice"),
+            ("performance: { busy_poll: @50us }", "busy_poll `50us` is not known", "known: auto, off"),
             ("performance: { scheduler: @fifo }", "scheduler `fifo` is not known", "known: batch, inherit"),
             ("@pools: []", "key `pools` is given twice", "the first is in line 2"),
             ("@<<: { a: b }", "merge keys", "&name"),

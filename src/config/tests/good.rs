@@ -6,6 +6,7 @@ use super::super::{
 };
 use crate::policy::bulk::Method;
 use crate::policy::health::AdminState;
+use crate::policy::patience::BusyPoll;
 use crate::policy::proxy_protocol::Version;
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ shutdown: { pre_stop_delay: 5s, drain_timeout: off }
 admin: { bind: 'unix:/run/evener/admin.sock', token_file: /etc/evener/token }
 log: { format: json, level: debug, connections: false, progress_interval: off }
 limits: { max_connections: 20000 }
-performance: { relay: copy, scheduler: inherit }
+performance: { relay: copy, busy_poll: off, scheduler: inherit }
 sandbox: off
 user: off
 group: off
@@ -277,8 +278,12 @@ fn every_key_is_read() {
     );
     assert!(!config.log.connections);
     assert_eq!(config.limits.max_connections, Some(20_000));
-    let performance = (config.performance.relay, config.performance.scheduler);
-    assert_eq!(performance, (Method::Copy, Scheduler::Inherit));
+    let expected = Performance {
+        relay: Method::Copy,
+        busy_poll: BusyPoll::Off,
+        scheduler: Scheduler::Inherit,
+    };
+    assert_eq!(config.performance, expected);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::policy::balance;
 use crate::policy::bulk::Method;
 use crate::policy::health::AdminState;
 use crate::policy::outlier::Rules;
+use crate::policy::patience::BusyPoll;
 use crate::policy::routes::Pattern;
 use crate::policy::socket::{KeepAlive, SocketOptions, Source};
 use proptest::collection::{btree_set, vec};
@@ -435,8 +436,13 @@ fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits, Perform
     let limits = connections().prop_map(|max_connections| Limits { max_connections });
     let methods = prop::sample::select(Method::ALL.to_vec());
     let schedulers = prop::sample::select(Scheduler::ALL.to_vec());
+    let busy_polls = prop::sample::select(BusyPoll::ALL.to_vec());
     let performance =
-        (methods, schedulers).prop_map(|(relay, scheduler)| Performance { relay, scheduler });
+        (methods, busy_polls, schedulers).prop_map(|(relay, busy_poll, scheduler)| Performance {
+            relay,
+            busy_poll,
+            scheduler,
+        });
     (timeouts, shutdown, log, limits, performance)
 }
 
@@ -574,6 +580,7 @@ limits:
   max_connections: auto
 performance:
   relay: auto
+  busy_poll: auto
   scheduler: batch
 ";
     assert_eq!(yaml.split_once('\n').unwrap().1, expected);
