@@ -12,13 +12,15 @@ use evener::client;
 use evener::config::cli::{self, Command, Source};
 use evener::config::{Config, Scheduler};
 use evener::demo::Demo;
+use evener::events::Event;
 use evener::log::Log;
 use evener::names::Lookup;
 use evener::net::resolve::resolve;
+use evener::privileges;
 use evener::server::{Server, Shutdown, StartError, Surroundings};
 use evener::systemd::Manager;
 use evener::threads;
-use evener::upgrade::{self, Program};
+use evener::upgrade;
 
 /// As a process killed by SIGINT ends, for a shell.
 const FORCED: u8 = 130;
@@ -74,7 +76,12 @@ fn run(source: Source, config: Config, demo: Option<Demo>) -> ExitCode {
         let _ = evener_sys::schedule_as_batch();
     }
     let (heritage, predecessor) = upgrade::inheritance();
-    let surroundings = match surroundings() {
+    // Before the first thread starts as well: what a thread may not do, no thread that it starts may.
+    let confined = match privileges::confine(&config, &source) {
+        Ok(confined) => confined,
+        Err(error) => return fail(&[format!("error: {error}")]),
+    };
+    let surroundings = match surroundings(&config) {
         Ok(surroundings) => surroundings,
         Err(error) => return fail(&[format!("error: can't wait for signals: {error}")]),
     };
@@ -83,6 +90,9 @@ fn run(source: Source, config: Config, demo: Option<Demo>) -> ExitCode {
         Err(error) => return fail(&[format!("error: {}", StartError::Thread(error))]),
     };
     log.report_panics();
+    if let Some(confined) = confined {
+        log.send(Event::Confined(confined));
+    }
     let code = match Server::start(source, config, &log, &surroundings, heritage) {
         Ok(server) => {
             if let Some(demo) = &demo {
@@ -107,7 +117,7 @@ fn stdout() -> io::Result<File> {
 
 /// Whom the server deals with beside clients and backends. The order matters: signals that a thread waits
 /// for are blocked before the first thread starts.
-fn surroundings() -> Result<Surroundings, ctrlc::Error> {
+fn surroundings(config: &Config) -> Result<Surroundings, ctrlc::Error> {
     evener_sys::block(&[Signal::User2]).map_err(ctrlc::Error::System)?;
     Ok(Surroundings {
         signals: signals()?,
@@ -115,7 +125,7 @@ fn surroundings() -> Result<Surroundings, ctrlc::Error> {
         reloads: reloads().map_err(ctrlc::Error::System)?,
         manager: Manager::from_environment(),
         lookup: Lookup::new(|host| resolve(host, 0)),
-        program: Program::of_this_process(),
+        program: privileges::program(config),
     })
 }
 

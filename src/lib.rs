@@ -44,6 +44,7 @@
 //! | [`admission`] | who is let in: access rules, limits for each client address |
 //! | [`pool`] | backends, the published rotation, picking, leases |
 //! | [`net`] | sockets and no policy: listen, connect, [`net::proxy_protocol`], [`net::client_hello`], [`net::relay`], [`net::splice`], [`net::end`], reset |
+//! | [`privileges`] | whose process this is, and what is out of its reach |
 //! | [`upgrade`] | a new version takes over the listening sockets of a running one |
 //! | [`systemd`] | what evener and its service manager tell each other; sockets that it inherits |
 //! | [`dummy`] | the backend of the demo, the tests and the benchmarks |
@@ -105,6 +106,7 @@ pub mod names;
 pub mod net;
 pub mod policy;
 pub mod pool;
+pub mod privileges;
 pub mod reaper;
 pub mod registry;
 pub mod server;

@@ -228,6 +228,7 @@ impl Raw {
             log: Default::default(),
             limits: Default::default(),
             performance: Default::default(),
+            confinement: Default::default(),
         };
         if let Some(option) = admin_option(self.admin)? {
             option.apply(&mut config);

@@ -3,6 +3,7 @@
 
 use super::admin::read_admin;
 use super::check::{Part, check};
+use super::confinement::read_confinement;
 use super::defaults;
 use super::error::{ConfigError, Problem, Spot, located, quoted};
 use super::pools::read_pool;
@@ -112,6 +113,7 @@ fn read_config(root: &Node, reading: &mut Reading) -> Option<Config> {
         log: read_log(map.take("log"), reading),
         limits: read_limits(map.take("limits"), reading),
         performance: read_performance(map.take("performance"), reading),
+        confinement: read_confinement(&mut map, reading),
     };
     map.finish(reading);
     if sections_there {

@@ -18,6 +18,7 @@ mod bytes;
 mod check;
 pub mod cli;
 pub mod closing;
+mod confinement;
 pub mod defaults;
 pub mod diff;
 mod error;
@@ -46,6 +47,7 @@ pub use admin::{Admin, AdminAddress, AdminBind, AdminOption};
 pub use admission::Admission;
 pub use agent::Agent;
 pub use ask::{Ask, What};
+pub use confinement::{Confinement, Sandbox};
 pub use error::{ConfigError, Place, is_hidden, visible};
 pub use hashing::Hashing;
 pub use health_check::{HealthCheck, Probe, ProbeHeader};
@@ -82,6 +84,8 @@ pub struct Config {
     pub limits: Limits,
     /// How bytes are moved and threads are run; for measuring, and for kernels that do it badly.
     pub performance: Performance,
+    /// What the process may do once it serves.
+    pub confinement: Confinement,
 }
 
 /// An address, or several, that clients connect to.

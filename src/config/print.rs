@@ -1,6 +1,7 @@
 //! A [`Config`] as YAML that loads again to an equal one: `--print-config`. Every key is written,
 //! defaults included, so that the text says all there is to say.
 
+use super::confinement::write_confinement;
 use super::outlier;
 use super::socket;
 use super::value::share_text;
@@ -64,7 +65,8 @@ fn write_config(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "performance:")?;
     writeln!(out, "  relay: {}", config.performance.relay.word())?;
     writeln!(out, "  busy_poll: {}", config.performance.busy_poll.word())?;
-    writeln!(out, "  scheduler: {}", config.performance.scheduler.word())
+    writeln!(out, "  scheduler: {}", config.performance.scheduler.word())?;
+    write_confinement(out, &config.confinement)
 }
 
 /// The default address is a comment: written as a value it would have been asked for, and one that

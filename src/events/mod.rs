@@ -5,6 +5,7 @@
 
 mod agent;
 mod closing;
+mod confined;
 mod ejection;
 mod health_change;
 mod measured;
@@ -19,6 +20,7 @@ mod tcplog;
 
 pub use agent::AgentSaying;
 pub use closing::{Closing, Purpose, Step};
+pub use confined::Confined;
 pub use ejection::Ejection;
 pub use health_change::HealthChange;
 pub use measured::{Load, Measured, Path};
@@ -47,6 +49,8 @@ pub enum Event {
         /// What the config asks for.
         configured: Option<u32>,
     },
+    /// The process can do less from now on.
+    Confined(Confined),
     /// The health thread begins its first round.
     HealthCheckStarting,
     /// A listener accepts connections.
@@ -299,6 +303,7 @@ impl Event {
             Event::Panicked { .. } | Event::Stuck { .. } | Event::NoSignOfLife => LogLevel::Error,
             Event::SessionEnded(record) => record.reason.level(),
             Event::Name(change) => change.level(),
+            Event::Confined(confined) => confined.level(),
             Event::HealthChanged(HealthChange { up: false, .. })
             | Event::ProbesLate { .. }
             | Event::AgentSilent(_)

@@ -99,6 +99,7 @@ impl Event {
             ),
             Event::ConfigChanged { change } => ("config_changed", json!({"change": change})),
             Event::Name(change) => ("name", change.fields()),
+            Event::Confined(confined) => (confined.name(), confined.fields()),
             Event::NameBackend { change } => ("name_backend", json!({"change": change})),
             Event::ConfigWarning { warning } => ("config_warning", json!({"warning": warning})),
             Event::ReloadFailed { errors } => ("reload_failed", json!({"errors": errors})),
@@ -266,6 +267,7 @@ impl fmt::Display for Event {
             ),
             Event::ConfigChanged { change } => write!(f, "config: {change}"),
             Event::Name(change) => write!(f, "{change}"),
+            Event::Confined(confined) => write!(f, "{confined}"),
             Event::NameBackend { change } => write!(f, "names: {change}"),
             Event::ConfigWarning { warning } => write!(f, "config: {warning}"),
             Event::ReloadFailed { errors } => write!(

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::admin::DoorError;
 use crate::net::options::OptionError;
+use crate::privileges::PrivilegeError;
 
 /// Why evener could not start.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub enum StartError {
         /// The option, and why not.
         error: OptionError,
     },
+    /// The process can't give up the privileges that it is to give up.
+    Privilege(PrivilegeError),
     /// A signal came before the listeners were open.
     Interrupted,
     /// A thread of evener's own was refused.
@@ -59,9 +62,15 @@ impl fmt::Display for StartError {
                             "another program listens there: end it, or choose another address"
                         )
                     }
+                    io::ErrorKind::PermissionDenied if address.starts_with("unix:") => write!(
+                        f,
+                        "evener's user has to be allowed to write to that directory; with `sandbox`, \
+                         one in which it has had sockets since it started"
+                    ),
                     io::ErrorKind::PermissionDenied => write!(
                         f,
-                        "ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in the unit file)"
+                        "ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in the unit \
+                         file), or root and the port at the start"
                     ),
                     io::ErrorKind::AddrNotAvailable => {
                         write!(f, "no interface of this machine has that address")
@@ -75,6 +84,7 @@ impl fmt::Display for StartError {
                  take {open} out of the config first, reload, and then add {address}"
             ),
             StartError::Admin(error) => write!(f, "{error}"),
+            StartError::Privilege(error) => write!(f, "{error}"),
             StartError::Resolve { backend, error } => write!(
                 f,
                 "can't find the address of backend {backend}: {error}; \

@@ -36,7 +36,6 @@ use crate::config::{Config, Timeouts};
 use crate::control::{Control, Request, Running};
 use crate::events::Event;
 use crate::health::{Channels, Checker, Order, Suspect};
-use crate::limits::Capacity;
 use crate::log::Log;
 use crate::names::Names;
 use crate::net::splice::Pipes;
@@ -118,9 +117,8 @@ impl Server {
         around: &Surroundings,
         mut heritage: Heritage,
     ) -> Result<Server, StartError> {
-        let capacity = Arc::new(Capacity::read());
-        let configured = config.limits.max_connections;
-        let (process_gate, drained) = Gate::new(capacity.allowed(configured));
+        // Nobody, until it is known whose limits count.
+        let (process_gate, drained) = Gate::new(0);
         let threads = Threads::default();
         let nothing = nothing_yet(&source, &config);
         let (control, requests) = Control::new(nothing, threads.clone(), Arc::clone(&process_gate));
@@ -132,10 +130,7 @@ impl Server {
         let none = Entrances::default();
         let next = Next::prepare(config, addresses, &running, &none, &mut heritage, None, log)?;
         service::report_unused(heritage.sockets, log);
-        log.send(Event::Room {
-            ceiling: capacity.ceiling_at_start(),
-            configured,
-        });
+        let capacity = service::become_user(&next.config, &process_gate, log)?;
         let (orders, received) = crossbeam_channel::unbounded();
         let (suspects, suspected) = crossbeam_channel::bounded(SUSPECTS_MAX);
         let (went_down, gone_down) = crossbeam_channel::unbounded();

@@ -10,6 +10,9 @@ use crate::config::diff::{Difference, Item, differences};
 use crate::control::Running;
 use crate::pool::{Backend, Pool};
 
+/// What is done once, when evener starts.
+const FROM_THE_NEXT_START: [&str; 4] = ["performance.scheduler", "user", "group", "sandbox"];
+
 /// The lines, in the order of the config: `+` for what is new, `~` for what changes, `-` for what goes.
 pub(super) fn changes(running: &Running, next: &Next, now: SystemTime) -> Vec<String> {
     let only_pool = running.pools.len() == 1 && next.config.pools.len() == 1;
@@ -33,7 +36,7 @@ pub(super) fn changes(running: &Running, next: &Next, now: SystemTime) -> Vec<St
                 key,
                 old,
                 new,
-            } if key == "performance.scheduler" => {
+            } if FROM_THE_NEXT_START.contains(&key.as_str()) => {
                 lines.push(format!("~ {key} {old} → {new} (from the next start on)"));
             }
             other => lines.push(other.to_string()),

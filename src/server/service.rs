@@ -3,23 +3,48 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 
 use super::entrances::DoorChange;
-use super::{Server, Shutdown};
-use crate::config;
-use crate::config::ListenOn;
+use super::{Server, Shutdown, StartError};
+use crate::config::{self, Config, ListenOn};
 use crate::control::{Change, Request};
 use crate::events::Event;
+use crate::limits::Capacity;
 use crate::log::Log;
 use crate::names::Lookup;
 use crate::net::listener::Bound;
 use crate::policy::address::Address;
+use crate::privileges;
+use crate::sync::Gate;
 use crate::systemd::{Inherited, Manager};
 use crate::threads;
 use crate::upgrade::{self, Predecessor, Program};
+
+/// Becomes whoever the config wants evener to be, now that all addresses are taken, and finds out for how
+/// many sessions there is room: limits are those of a user.
+pub(super) fn become_user(
+    config: &Config,
+    gate: &Gate,
+    log: &Log,
+) -> Result<Arc<Capacity>, StartError> {
+    // What may be raised is raised by the one who may raise it.
+    let mut capacity = Capacity::read();
+    if let Some(became) = privileges::become_user(config).map_err(StartError::Privilege)? {
+        log.send(Event::Confined(became));
+        capacity = Capacity::read();
+    }
+    let configured = config.limits.max_connections;
+    gate.set_limit(capacity.allowed(configured));
+    log.send(Event::Room {
+        ceiling: capacity.ceiling_at_start(),
+        configured,
+    });
+    Ok(Arc::new(capacity))
+}
 
 /// From one attempt to open a listener again to the next.
 const TRY_AGAIN: Duration = Duration::from_secs(1);

@@ -1,18 +1,23 @@
-//! System calls that have no safe wrapper elsewhere.
+//! What evener needs of the kernel beyond `std` and `rustix`: system calls that have no safe wrapper
+//! elsewhere, and what makes the process less powerful.
 //!
-//! The `evener` crate forbids unsafe code; what it needs beyond `std` and `rustix` is here, one
-//! small function per call, each `unsafe` block with the reason why it is sound.
+//! The `evener` crate forbids unsafe code; here is one small function per call, each `unsafe` block with
+//! the reason why it is sound.
 
 mod inherited;
 mod options;
+mod sandbox;
 mod signals;
+mod user;
 
 pub use inherited::take_inherited;
 pub use options::{
     bind_to_device, set_bind_address_no_port, set_defer_accept, set_local_port_range,
     set_receive_low_water, set_transparent, unlock_buffers,
 };
+pub use sandbox::{Reach, SandboxError, filter_calls, keep_files_away, set_no_new_privileges};
 pub use signals::{Signal, block, wait};
+pub use user::{become_user, find_group, find_user, is_user};
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};

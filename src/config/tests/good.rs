@@ -63,8 +63,8 @@ admin: { bind: 'unix:/run/evener/admin.sock', token_file: /etc/evener/token }
 log: { format: json, level: debug, connections: false, progress_interval: off }
 limits: { max_connections: 20000 }
 performance: { relay: copy, busy_poll: off, scheduler: inherit }
-sandbox: off
-user: off
+sandbox: best_effort
+user: www-data
 group: off
 "#;
 

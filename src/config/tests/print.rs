@@ -446,32 +446,47 @@ fn settings() -> impl Strategy<Value = (Timeouts, Shutdown, Log, Limits, Perform
     (timeouts, shutdown, log, limits, performance)
 }
 
+fn confinement() -> impl Strategy<Value = Confinement> {
+    let user = proptest::option::of("[a-z_][a-z0-9_.-]{0,8}\\$?|[0-9]{1,9}|[@#!&*'\"]x");
+    let users = user.prop_filter("that is no user", |user| user.as_deref() != Some("off"));
+    let sandboxes = prop::sample::select(Sandbox::ALL.to_vec());
+    (users, proptest::option::of("[a-np-z][a-z]{0,8}"), sandboxes).prop_map(
+        |(user, group, sandbox)| Confinement {
+            group: group.filter(|_| user.is_some()),
+            user,
+            sandbox,
+        },
+    )
+}
+
 fn config() -> impl Strategy<Value = Config> {
     pools().prop_flat_map(|pools| {
         let names = pools.iter().map(|pool| pool.name.clone()).collect();
-        (listeners(names), Just(pools), settings(), admin()).prop_map(
-            |(listeners, mut pools, (timeouts, shutdown, log, limits, performance), admin): (
-                _,
-                Vec<Pool>,
-                _,
-                _,
-            )| {
-                for pool in &mut pools {
-                    // It has to be below the timeout.
-                    pool.hedge_after = pool.slow_start.filter(|time| *time < timeouts.connect);
-                }
-                Config {
-                    listeners,
-                    pools,
-                    timeouts,
-                    shutdown,
-                    admin,
-                    log,
-                    limits,
-                    performance,
-                }
-            },
-        )
+        let parts = (
+            listeners(names),
+            Just(pools),
+            settings(),
+            admin(),
+            confinement(),
+        );
+        parts.prop_map(|(listeners, mut pools, settings, admin, confinement)| {
+            let (timeouts, shutdown, log, limits, performance) = settings;
+            for pool in &mut pools {
+                // It has to be below the timeout.
+                pool.hedge_after = pool.slow_start.filter(|time| *time < timeouts.connect);
+            }
+            Config {
+                listeners,
+                pools,
+                timeouts,
+                shutdown,
+                admin,
+                log,
+                limits,
+                performance,
+                confinement,
+            }
+        })
     })
 }
 
@@ -582,6 +597,9 @@ performance:
   relay: auto
   busy_poll: auto
   scheduler: batch
+user: off
+group: off
+sandbox: off
 ";
     assert_eq!(yaml.split_once('\n').unwrap().1, expected);
 }
