@@ -17,7 +17,7 @@
 //!            return thread      copies client ◀── backend, if the session lives on
 //!
 //! health thread  orders probes, owns every health state, publishes who can serve (RwLock)
-//! reaper         ends sessions in which nothing moves any more
+//! reaper         ends sessions in which nothing moves any more; closes others little by little, if asked
 //! log thread     receives events over a channel and writes them; nobody else does
 //! main thread    waits for a signal, then runs the shutdown
 //! ```
@@ -35,7 +35,8 @@
 //! | [`admin`] | the admin server: HTTP, who may do what, its threads |
 //! | [`control`] | what is running now, and how changes are asked for |
 //! | [`acceptor`] | a listener thread: room first, then accept, then two threads |
-//! | [`reaper`] | ends silent sessions |
+//! | [`reaper`] | ends silent sessions, and carries out the orders of the closer |
+//! | [`closer`] | orders to close sessions little by little: rebalance, drain, removal |
 //! | [`session`] | **one session's life, read top to bottom** |
 //! | [`health`] | the checker thread, and one probe |
 //! | [`names`] | host names: the thread that has their addresses looked up, again and again |
@@ -92,6 +93,7 @@ pub mod admin;
 pub mod admission;
 pub mod api;
 pub mod client;
+pub mod closer;
 pub mod config;
 pub mod control;
 pub mod demo;

@@ -1,5 +1,6 @@
 //! The reaper: one thread that ends sessions in which nothing moves any more, adds what has moved to
-//! the counts of the backends, and tells the log how long sessions are getting on.
+//! the counts of the backends, tells the log how long sessions are getting on, and carries out the orders
+//! of the [`Closer`].
 //!
 //! The threads of a session block in read and write and look at no clock; this one does it for
 //! all. It compares the byte counters of each session with what it saw last time, `LOOKS` times per
@@ -13,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use crate::closer::Closer;
 use crate::config::Timeouts;
-use crate::events::EndReason;
+use crate::events::{EndReason, Event};
 use crate::log::Log;
-use crate::net::abort;
-use crate::policy::idle::{Outstanding, Watch};
+use crate::policy::idle::Watch;
 use crate::policy::lifetime::{self, Age};
 use crate::registry::{Live, Registry};
 use crate::sync::Published;
@@ -41,6 +42,7 @@ const LATE_TICKS: u32 = 10;
 pub fn run(
     timeouts: &Published<Timeouts>,
     registry: &Registry,
+    closer: &Closer,
     log: &Log,
     epoch: Instant,
     stop: &Receiver<Infallible>,
@@ -49,7 +51,8 @@ pub fn run(
     threads::keep_going(|| {
         let timeouts = timeouts.load();
         let telling = log.filter().progress_interval();
-        let tick = tick(&timeouts, telling);
+        let of_closer = closer.tick(epoch.elapsed());
+        let tick = tick(&timeouts, telling).min(of_closer.unwrap_or(TICK_MAX));
         if stop.recv_timeout(tick) != Err(RecvTimeoutError::Timeout) {
             return ControlFlow::Break(());
         }
@@ -77,6 +80,9 @@ pub fn run(
                 Age::Young => end(&live),
                 Age::Old | Age::TooOld => retire(&live, age(&timeouts, &live, now)),
             }
+        }
+        for news in closer.look(registry, now) {
+            log.send(Event::Closing(news));
         }
         ControlFlow::Continue(())
     });
@@ -113,7 +119,9 @@ fn is_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration)
     };
     // A FIN is a sign of life like a byte: the timeout that begins with it counts from it.
     let moved = live.bytes_in.get() + live.bytes_out.get() + u64::from(half_closed);
-    timeout.is_some_and(|timeout| watch.is_silent(now, moved, timeout, || outstanding(live)))
+    // Without a timeout, too, it is looked at since when nothing moves: others ask for that.
+    let timeout = timeout.unwrap_or(Duration::MAX);
+    watch.is_silent(now, moved, timeout, || live.outstanding())
 }
 
 /// How old a session is that has its backend; one that waits for it has timeouts of its own.
@@ -128,36 +136,14 @@ fn age(timeouts: &Timeouts, live: &Live, now: Duration) -> Age {
 /// Ends a session that has lived long enough: in order, at a moment in which nothing is on its way; by a
 /// reset when no such moment has come.
 fn retire(live: &Live, age: Age) {
-    let is_quiet = outstanding(live) == Outstanding::Nothing;
+    let is_quiet = live.is_quiet();
     if !is_quiet && age != Age::TooOld {
         return;
     }
     live.set_cause(EndReason::Lifetime);
     match is_quiet {
-        true => finish(live),
+        true => live.finish(),
         false => live.abort(),
-    }
-}
-
-/// Asks the kernel what it still has to deliver to the two peers, and whether it has bytes for us
-/// that the session's threads did not come to read yet: those are not silence either.
-fn outstanding(live: &Live) -> Outstanding {
-    let infos = live
-        .peers()
-        .filter_map(|peer| evener_sys::tcp_info(&peer.stream).ok());
-    let (delivered, acknowledged) = infos.fold((true, 0), |(delivered, acknowledged), info| {
-        (
-            delivered && info.is_delivered(),
-            acknowledged + info.acknowledged_bytes,
-        )
-    });
-    let unread = live
-        .peers()
-        .any(|peer| rustix::io::ioctl_fionread(&peer.stream).is_ok_and(|bytes| bytes > 0));
-    if delivered && !unread {
-        Outstanding::Nothing
-    } else {
-        Outstanding::Acknowledged(acknowledged)
     }
 }
 
@@ -170,17 +156,9 @@ fn end(live: &Live) {
         EndReason::IdleTimeout
     };
     live.set_cause(reason);
-    match outstanding(live) {
-        Outstanding::Nothing => finish(live),
-        Outstanding::Acknowledged(_) => live.abort(),
-    }
-}
-
-/// Ends both connections in order.
-fn finish(live: &Live) {
-    for peer in live.peers() {
-        peer.fin_sent.raise();
-        abort::finish(&peer.stream);
+    match live.is_quiet() {
+        true => live.finish(),
+        false => live.abort(),
     }
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::events::EndReason;
+use crate::policy::hedge::Runner;
 use crate::sync::{Counter, Histogram};
 
 /// The counts of the process, since its start.
@@ -17,6 +18,8 @@ pub struct Stats {
     pub queue_time: Histogram,
     /// Attempts to connect after the first of a session.
     pub retries: Counter,
+    /// Connections of which two were tried at once, by the one that made it.
+    hedges: [Counter; Runner::ALL.len()],
     /// Probes that found a backend well.
     pub probes_good: Counter,
     /// Probes that found it not so.
@@ -36,6 +39,20 @@ impl Stats {
             count.increment();
         }
         self.durations.observe(lasted);
+    }
+
+    /// Of two attempts to connect at once, this one has made it.
+    pub fn hedged(&self, won: Runner) {
+        if let Some(count) = self.hedges.get(won as usize) {
+            count.increment();
+        }
+    }
+
+    /// How many hedged connections each of the two has made.
+    pub fn hedges(&self) -> impl Iterator<Item = (Runner, u64)> {
+        Runner::ALL
+            .into_iter()
+            .zip(self.hedges.iter().map(Counter::get))
     }
 
     /// How many sessions have ended for each reason.

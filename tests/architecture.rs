@@ -22,6 +22,7 @@ const FLOORS: &[&[&str]] = &[
     &["control"],
     &["acceptor"],
     &["reaper"],
+    &["closer"],
     &["session"],
     &["health"],
     &["names"],
@@ -54,14 +55,17 @@ const KNOWS_ONLY: &[(&str, &[&str])] = &[
     ),
     (
         "api",
-        &["admin", "control", "policy", "pool", "registry", "sync"],
+        &[
+            "admin", "closer", "control", "policy", "pool", "registry", "sync",
+        ],
     ),
     (
         "control",
         &[
-            "config", "events", "policy", "pool", "registry", "stats", "sync", "threads",
+            "closer", "config", "events", "policy", "pool", "registry", "stats", "sync", "threads",
         ],
     ),
+    ("closer", &["events", "policy", "pool", "registry", "sync"]),
     ("names", &["policy", "stats", "threads"]),
     (
         "registry",
@@ -76,7 +80,7 @@ const KNOWS_ONLY: &[(&str, &[&str])] = &[
     ("dummy", &[]),
     ("limits", &[]),
     ("threads", &["sync"]),
-    ("stats", &["events", "sync"]),
+    ("stats", &["events", "policy", "sync"]),
     ("events", &["config", "limits", "policy"]),
     ("config", &["policy"]),
     ("policy", &[]),

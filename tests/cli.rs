@@ -327,6 +327,7 @@ fn every_json_line_parses_and_a_sessions_line_has_every_field() {
         "duration_ms",
         "attempts",
         "failures",
+        "hedge_won",
         "reason",
         "code",
         "detail",

@@ -2,7 +2,7 @@
 _evener() {
     local word="${COMP_WORDS[COMP_CWORD]}" before="" command="" i
     ((COMP_CWORD > 0)) && before="${COMP_WORDS[COMP_CWORD - 1]}"
-    local commands="demo check status top connections explain drain ready maintain weight kill reload"
+    local commands="demo check status top connections explain drain ready maintain weight rebalance kill reload"
     for ((i = 1; i < COMP_CWORD; i++)); do
         if [[ " $commands " == *" ${COMP_WORDS[i]} "* ]]; then
             command="${COMP_WORDS[i]}"
@@ -23,7 +23,7 @@ _evener() {
             mapfile -t COMPREPLY < <(compgen -W "off" -- "$word")
             return
             ;;
-        -l | --listen | --client | --sni) return ;;
+        -l | --listen | --client | --sni | --rate | --idle-for) return ;;
     esac
     local options="--help --version"
     case "$command" in
@@ -34,6 +34,8 @@ _evener() {
     esac
     case "$command" in
         explain) options+=" --client --sni" ;;
+        drain) options+=" --close --rate --idle-for" ;;
+        rebalance) options+=" --rate --idle-for --stop" ;;
         reload) options+=" --dry-run" ;;
     esac
     [[ -n $command || $word == -* ]] || options="$commands"

@@ -1,6 +1,6 @@
 # Completion of evener for fish.
-set -l commands demo check status top connections explain drain ready maintain weight kill reload
-set -l asks status top connections explain drain ready maintain weight kill reload
+set -l commands demo check status top connections explain drain ready maintain weight rebalance kill reload
+set -l asks status top connections explain drain ready maintain weight rebalance kill reload
 set -l policies round_robin weighted_round_robin least_connections power_of_two random source_hash maglev first
 
 complete -c evener -f
@@ -14,6 +14,7 @@ complete -c evener -n __fish_use_subcommand -a drain -d 'Let a backend finish wh
 complete -c evener -n __fish_use_subcommand -a ready -d 'Take a backend back'
 complete -c evener -n __fish_use_subcommand -a maintain -d 'Take a backend out, probes included'
 complete -c evener -n __fish_use_subcommand -a weight -d 'Change the share of a backend'
+complete -c evener -n __fish_use_subcommand -a rebalance -d 'Close what backends have beyond their shares'
 complete -c evener -n __fish_use_subcommand -a kill -d 'End a session'
 complete -c evener -n __fish_use_subcommand -a reload -d 'Read the config again'
 
@@ -31,3 +32,7 @@ complete -c evener -n "__fish_seen_subcommand_from $asks" -l json -d 'Print JSON
 complete -c evener -n "__fish_seen_subcommand_from explain" -l client -x -d 'For a client of this address'
 complete -c evener -n "__fish_seen_subcommand_from explain" -l sni -x -d 'For a TLS client that asks for this name'
 complete -c evener -n "__fish_seen_subcommand_from reload" -l dry-run -d 'Only print what would change'
+complete -c evener -n "__fish_seen_subcommand_from drain" -l close -d 'Close the sessions, too'
+complete -c evener -n "__fish_seen_subcommand_from drain rebalance" -l rate -x -d 'How many are closed in a second'
+complete -c evener -n "__fish_seen_subcommand_from drain rebalance" -l idle-for -x -d 'What is silent for so long is idle'
+complete -c evener -n "__fish_seen_subcommand_from rebalance" -l stop -d 'Close no more'

@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
-use super::status;
-use crate::control::{Answer, Change, Control, Refusal};
+use super::{closing, status};
+use crate::control::{Answer, Change, Close, Control, Refusal};
 use crate::policy::health::AdminState;
 
 /// What a change may say, for messages.
-const EXAMPLE: &str = r#"{"state": "drain"} or {"weight": 3}"#;
+const EXAMPLE: &str =
+    r#"{"state": "drain"}, {"state": "drain", "close": {"rate": "5/s"}} or {"weight": 3}"#;
 
 /// Reloads the config, or says what that would change.
 pub(super) fn reload(control: &Control, dry_run: bool) -> Answer {
@@ -21,12 +22,18 @@ pub(super) fn change_backend(
     backend: &str,
     body: &[u8],
 ) -> Result<Value, Refusal> {
-    let (weight, state) = parse(body).map_err(|what| Refusal::Invalid(vec![what]))?;
+    let wanted = parse(body).map_err(|what| Refusal::Invalid(vec![what]))?;
+    let Wanted {
+        weight,
+        state,
+        close,
+    } = wanted;
     control.ask(Change::Backend {
         pool: pool.to_owned(),
         backend: backend.to_owned(),
         weight,
         state,
+        close,
     })?;
     self::backend(control, pool, backend)
 }
@@ -39,7 +46,7 @@ pub(super) fn backend(control: &Control, pool: &str, backend: &str) -> Result<Va
         backends.find(|found| *found.name == *backend)
     });
     match found {
-        Some(found) => Ok(status::backend(found)),
+        Some(found) => Ok(status::backend(found, control)),
         None => {
             let what = format!("there is no backend `{backend}` in a pool `{pool}`");
             Err(Refusal::NotFound(what))
@@ -47,31 +54,39 @@ pub(super) fn backend(control: &Control, pool: &str, backend: &str) -> Result<Va
     }
 }
 
-type Wanted = (Option<u32>, Option<AdminState>);
+/// What a change says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    weight: Option<u32>,
+    state: Option<AdminState>,
+    close: Option<Close>,
+}
 
-/// Reads `{"state": …, "weight": …}`, of which one may be missing. What else is there is a mistake.
+/// Reads `{"state": …, "weight": …, "close": …}`, of which some may be missing. What else is there is a mistake.
 fn parse(body: &[u8]) -> Result<Wanted, String> {
     let value: Value = serde_json::from_slice(body)
         .map_err(|error| format!("the body is not JSON ({error}); send {EXAMPLE}"))?;
     let Value::Object(keys) = value else {
         return Err(format!("the body is no JSON object; send {EXAMPLE}"));
     };
-    let (mut weight, mut state) = (None, None);
+    let mut wanted = Wanted::default();
     for (key, value) in &keys {
         match (key.as_str(), value) {
             ("weight", value) => {
                 let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
-                weight = Some(number.ok_or("weight is a whole number that is not negative")?);
+                wanted.weight =
+                    Some(number.ok_or("weight is a whole number that is not negative")?);
             }
-            ("state", Value::String(word)) => state = Some(state_of(word)?),
+            ("state", Value::String(word)) => wanted.state = Some(state_of(word)?),
+            ("close", value) => wanted.close = Some(closing::close(value)?),
             ("state", _) => return Err("state is a word in quotes".to_owned()),
             (other, _) => return Err(format!("unknown key {other:?}; send {EXAMPLE}")),
         }
     }
-    if weight.is_none() && state.is_none() {
+    if wanted == Wanted::default() {
         return Err(format!("nothing to change; send {EXAMPLE}"));
     }
-    Ok((weight, state))
+    Ok(wanted)
 }
 
 fn state_of(word: &str) -> Result<AdminState, String> {
@@ -90,8 +105,14 @@ mod tests {
 
     #[test]
     fn a_change_says_what_it_wants_and_nothing_else() {
-        let good = |body: &str| parse(body.as_bytes()).unwrap();
+        let good = |body: &str| {
+            let wanted = parse(body.as_bytes()).unwrap();
+            (wanted.weight, wanted.state)
+        };
         assert_eq!(good(r#"{"weight": 0}"#), (Some(0), None));
+        let close = br#"{"state": "drain", "close": {"rate": "5/s"}}"#;
+        let close = parse(close).unwrap().close.unwrap();
+        assert_eq!(close.rate, "5/s");
         let both = good(r#"{"state": "maintenance", "weight": 7}"#);
         assert_eq!(both, (Some(7), Some(AdminState::Maintenance)));
         for (body, says) in [
@@ -106,6 +127,8 @@ mod tests {
             (r#"{"state": 1}"#, "in quotes"),
             (r#"{"state": "down"}"#, "states: ready, drain, maintenance"),
             (r#"{"state": "drain", "wait": 3}"#, "unknown key \"wait\""),
+            (r#"{"state": "drain", "close": true}"#, "JSON object"),
+            (r#"{"state": "drain", "close": {}}"#, "rate is missing"),
         ] {
             let error = parse(body.as_bytes()).unwrap_err();
             assert!(error.contains(says), "{body}: {error}");

@@ -217,6 +217,14 @@ fn sessions(page: &mut Page, control: &Control) {
     );
     page.sample("", "", stats.retries.get());
     page.head(
+        "evener_hedged_connects_total",
+        "counter",
+        "Connections for which two backends were tried at once, by the attempt that made it.",
+    );
+    for (won, count) in stats.hedges() {
+        page.sample("", &format!("won=\"{}\"", won.word()), count);
+    }
+    page.head(
         "evener_health_checks_total",
         "counter",
         "Probes that have ended, by what they found.",

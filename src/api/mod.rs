@@ -12,11 +12,13 @@
 //! | `/api/v1/status`, `/api/v1/connections` | GET | JSON |
 //! | `/api/v1/explain?pool=P[&client=IP]` | GET | JSON |
 //! | `/api/v1/explain?listener=L&sni=NAME` | GET | the same, of the pool for TLS clients that ask for that name |
-//! | `/api/v1/pools/P/backends/B` | GET, POST | the backend; POST changes `state` and `weight` |
+//! | `/api/v1/pools/P/backends/B` | GET, POST | the backend; POST changes `state` and `weight`, or closes its sessions |
+//! | `/api/v1/pools/P/rebalance` | POST, DELETE | closes what backends have beyond their shares, or no longer |
 //! | `/api/v1/connections/ID` | DELETE | ends the session with a reset |
 //! | `/api/v1/reload[?dry_run=true]` | POST | what has changed, or would |
 
 mod changes;
+mod closing;
 mod connections;
 mod explain;
 mod exposition;
@@ -31,7 +33,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::admin::{Handler, Method, Request, Response};
 use crate::control::{Control, Refusal};
@@ -63,10 +65,7 @@ impl Api {
             ["api", "v1", "connections"] => Response::json(&connections::connections(control)),
             ["api", "v1", "explain"] => self.explain(request),
             ["api", "v1", "pools", pool, "backends", backend] => {
-                match changes::backend(control, pool, backend) {
-                    Ok(backend) => Response::json(&backend),
-                    Err(refusal) => refused(refusal),
-                }
+                answered(changes::backend(control, pool, backend))
             }
             _ => return None,
         })
@@ -75,11 +74,14 @@ impl Api {
     fn post(&self, request: &Request, path: &[&str]) -> Option<Response> {
         let control = &*self.control;
         Some(match path {
-            ["api", "v1", "pools", pool, "backends", backend] => {
-                match changes::change_backend(control, pool, backend, &request.body) {
-                    Ok(backend) => Response::json(&backend),
-                    Err(refusal) => refused(refusal),
-                }
+            ["api", "v1", "pools", pool, "backends", backend] => answered(changes::change_backend(
+                control,
+                pool,
+                backend,
+                &request.body,
+            )),
+            ["api", "v1", "pools", pool, "rebalance"] => {
+                answered(closing::rebalance(control, pool, &request.body))
             }
             ["api", "v1", "reload"] => {
                 let dry_run = match request.parameter("dry_run") {
@@ -97,8 +99,12 @@ impl Api {
     }
 
     fn delete(&self, path: &[&str]) -> Option<Response> {
-        let ["api", "v1", "connections", id] = path else {
-            return None;
+        let id = match path {
+            ["api", "v1", "connections", id] => id,
+            ["api", "v1", "pools", pool, "rebalance"] => {
+                return Some(answered(closing::stop_rebalance(&self.control, pool)));
+            }
+            _ => return None,
         };
         let Ok(number) = id.parse::<u64>() else {
             return Some(Response::error(
@@ -165,6 +171,7 @@ fn no_such_path(path: &[&str]) -> Response {
             Response::method_not_allowed("GET, HEAD")
         }
         ["api", "v1", "pools", _, "backends", _] => Response::method_not_allowed("GET, HEAD, POST"),
+        ["api", "v1", "pools", _, "rebalance"] => Response::method_not_allowed("POST, DELETE"),
         ["api", "v1", "connections", _] => Response::method_not_allowed("DELETE"),
         ["api", "v1", "reload"] => Response::method_not_allowed("POST"),
         _ => Response::error(
@@ -172,6 +179,14 @@ fn no_such_path(path: &[&str]) -> Response {
             "nothing is here; there are /, /metrics, /healthz, /readyz, /api/v1/status, \
              /api/v1/connections and /api/v1/explain?pool=P",
         ),
+    }
+}
+
+/// An answer, or why there is none.
+fn answered(answer: Result<Value, Refusal>) -> Response {
+    match answer {
+        Ok(value) => Response::json(&value),
+        Err(refusal) => refused(refusal),
     }
 }
 

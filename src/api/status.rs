@@ -1,9 +1,11 @@
 //! `/api/v1/status`: what is running, as JSON.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::names::names;
-use super::time;
+use super::{closing, time};
 use crate::control::{Control, Leaving, OpenListener, Running};
 use crate::policy::health::AdminState;
 use crate::policy::intent::Advice;
@@ -28,7 +30,7 @@ pub(super) fn status(control: &Control) -> Value {
         "threads": control.threads.count(),
         "listeners": running.listeners.iter().map(listener).collect::<Vec<_>>(),
         "names": names(&running),
-        "pools": running.pools.iter().map(|one| pool(one, &running)).collect::<Vec<_>>(),
+        "pools": running.pools.iter().map(|one| pool(one, &running, control)).collect::<Vec<_>>(),
     })
 }
 
@@ -59,7 +61,7 @@ fn listener(open: &OpenListener) -> Value {
     })
 }
 
-fn pool(pool: &Pool, running: &Running) -> Value {
+fn pool(pool: &Pool, running: &Running, control: &Control) -> Value {
     let leaving = running
         .leaving
         .iter()
@@ -72,13 +74,14 @@ fn pool(pool: &Pool, running: &Running) -> Value {
             "length": queue.len(),
             "limit": (room < usize::MAX).then_some(room),
         })),
-        "backends": pool.backends.iter().map(|one| backend(one)).collect::<Vec<_>>(),
+        "rebalance": closing::of_pool(control, &pool.name),
+        "backends": pool.backends.iter().map(|one| backend(one, control)).collect::<Vec<_>>(),
         "leaving": leaving.map(self::leaving).collect::<Vec<_>>(),
     })
 }
 
 /// One backend, in the status and in the answer to a change of it.
-pub(super) fn backend(backend: &Backend) -> Value {
+pub(super) fn backend(backend: &Arc<Backend>, control: &Control) -> Value {
     let (intent, condition) = (backend.intent(), backend.condition());
     let (current, configured) = (intent.current(), intent.configured());
     let effective = intent.effective();
@@ -96,6 +99,7 @@ pub(super) fn backend(backend: &Backend) -> Value {
         "configured_state": configured.state.word(),
         "effective_state": effective.state.word(),
         "agent": backend.agent_report().map(|report| agent(&report, intent.advice())),
+        "closing": closing::of_backend(control, backend),
         "active": backend.active.get(),
         "max_connections": backend.limit(),
         "total": counts.connected.get(),

@@ -6,11 +6,12 @@
 //! | --- | --- |
 //! | `http` | one request to the admin server, one answer |
 //! | `text` | numbers, durations, bytes and tables, for people |
-//! | `status`, `connections`, `explain`, `change` | JSON to text, one file for each kind of answer; pure |
+//! | `status`, `connections`, `explain`, `change`, `closing` | JSON to text, one file for each kind of answer; pure |
 //! | `top` | two snapshots to a page of rates; pure |
 //! | `screen` | the terminal that `top` draws on |
 
 mod change;
+mod closing;
 mod connections;
 mod error;
 mod explain;
@@ -75,12 +76,26 @@ pub fn run<E: std::fmt::Display>(
             let text = server.send(Method::Get, &path, None)?;
             shown(ask, &server, text, explain::render_route)
         }
-        What::State { backend, state } => change_backend(
-            ask,
-            &server,
+        What::State {
             backend,
-            &json!({"state": AdminState::word(*state)}),
-        ),
+            state,
+            close,
+        } => {
+            let mut order = json!({"state": AdminState::word(*state)});
+            if let Some(close) = close {
+                order["close"] = closing::order(close);
+            }
+            change_backend(ask, &server, backend, &order)
+        }
+        What::Rebalance { pool, close } => {
+            let path = format!("/api/v1/pools/{}/rebalance", encoded(pool));
+            let (method, order) = match close {
+                Some(close) => (Method::Post, Some(closing::order(close))),
+                None => (Method::Delete, None),
+            };
+            let text = server.send(method, &path, order.as_ref())?;
+            shown(ask, &server, text, closing::rebalanced)
+        }
         What::Weight { backend, weight } => {
             change_backend(ask, &server, backend, &json!({"weight": weight}))
         }

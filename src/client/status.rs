@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use super::closing::progress;
 use super::text::{Table, byte_count, duration, field, items, seconds};
 
 /// The whole answer; `now` is for how long ago something was.
@@ -35,10 +36,11 @@ pub(super) fn render(status: &Value, now: SystemTime) -> String {
     out.push_str(&listeners(status));
     for pool in items(status, "pools") {
         out.push_str(&format!(
-            "\npool {} ({}{})\n",
+            "\npool {} ({}{}{})\n",
             field(pool, "name"),
             field(pool, "balance"),
-            waiting(pool)
+            waiting(pool),
+            progress(pool, "rebalance", "rebalancing")
         ));
         out.push_str(&backends(pool, now));
         for leaving in items(pool, "leaving") {
@@ -119,7 +121,7 @@ fn backends(pool: &Value, now: SystemTime) -> String {
                 "admin_state",
                 "effective_state",
                 "configured_state",
-            ),
+            ) + &progress(backend, "closing", "closing"),
             with_agent(backend, "weight", "effective_weight", "configured_weight"),
             active(backend),
             field(backend, "total"),

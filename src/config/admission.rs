@@ -162,7 +162,7 @@ fn network_of(text: &str) -> Result<IpNet, Problem> {
 }
 
 /// `20/s` or `100/m`.
-fn rate(text: &str) -> Result<Rate, Problem> {
+pub(super) fn rate(text: &str) -> Result<Rate, Problem> {
     let range = defaults::RATE_RANGE;
     let help = format!(
         "so many in a second or a minute, from {} to {}: \"20/s\", \"100/m\"",

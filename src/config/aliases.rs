@@ -36,6 +36,7 @@ pub(super) const KEY_ALIASES: &Aliases = &[
     ("defer_accept", &["deferred", "defer-accept", "tcp_defer_accept"]),
     ("source", &["local_addr", "proxy_bind", "bind", "source_address", "upstream_bind_config"]),
     ("transparent", &["usesrc", "tproxy", "freebind"]),
+    ("hedge_after", &["hedge", "hedging", "hedge_delay", "hedge_policy", "fallback_delay", "FallbackDelay"]),
     ("retries", &["retry", "max_retries", "max_connect_attempts", "attempts"]),
     ("address", &["addr", "host", "server", "url", "target", "endpoint", "ip", "port", "bind"]),
     ("state", &["admin_state", "mode"]),

@@ -9,6 +9,7 @@ use lexopt::Arg;
 use super::admin::{self, AdminAddress};
 use super::arguments::{once, os_value, utf8, value};
 use super::cli::{Command, UsageError};
+use super::closing::{Close, Closing};
 use super::error::quoted;
 use super::words::closest;
 use super::{defaults, value as values};
@@ -56,6 +57,15 @@ pub enum What {
         backend: String,
         /// The new state.
         state: AdminState,
+        /// Close its sessions as well, at this pace.
+        close: Option<Close>,
+    },
+    /// What backends have beyond their shares is closed.
+    Rebalance {
+        /// The pool.
+        pool: String,
+        /// At this pace; `None`: no longer.
+        close: Option<Close>,
     },
     /// A backend gets another weight.
     Weight {
@@ -77,26 +87,31 @@ pub enum What {
 }
 
 /// The commands, and what stands behind each.
-pub(super) const COMMANDS: [(&str, &str); 10] = [
+pub(super) const COMMANDS: [(&str, &str); 11] = [
     ("status", ""),
     ("top", ""),
     ("connections", ""),
     ("explain", "POOL [--client IP]"),
-    ("drain", "POOL/BACKEND"),
+    ("drain", "POOL/BACKEND [--close --rate N/s]"),
     ("ready", "POOL/BACKEND"),
     ("maintain", "POOL/BACKEND"),
     ("weight", "POOL/BACKEND N"),
+    ("rebalance", "POOL --rate N/s"),
     ("kill", "ID"),
     ("reload", "[--dry-run]"),
 ];
 
-const OPTIONS: [&str; 7] = [
+const OPTIONS: [&str; 11] = [
     "--admin",
     "--token-file",
     "--json",
     "--client",
     "--sni",
     "--dry-run",
+    "--close",
+    "--rate",
+    "--idle-for",
+    "--stop",
     "--help",
 ];
 
@@ -144,6 +159,10 @@ pub(super) fn parse(
                 once("--sni", raw.sni.replace(name))?;
             }
             Arg::Long("dry-run") if command == "reload" => raw.dry_run = true,
+            Arg::Long(name) if raw.closing.has(command, name) => {
+                let name = name.to_owned();
+                raw.closing.read(&name, &mut parser)?;
+            }
             Arg::Value(word) => raw.words.push(utf8(word)?),
             Arg::Short(letter) => return Err(unknown(command, &format!("-{letter}"))),
             Arg::Long(name) => return Err(unknown(command, &format!("--{name}"))),
@@ -161,6 +180,7 @@ struct Raw {
     client: Option<IpAddr>,
     sni: Option<String>,
     dry_run: bool,
+    closing: Closing,
     words: Vec<String>,
 }
 
@@ -171,6 +191,7 @@ impl Raw {
         let state = |backend: &String, state| What::State {
             backend: backend.clone(),
             state,
+            close: None,
         };
         let what = match (command, self.words.as_slice()) {
             ("status", []) => What::Status,
@@ -188,7 +209,15 @@ impl Raw {
                 pool: pool.clone(),
                 client: self.client,
             },
-            ("drain", [backend]) => state(backend, AdminState::Drain),
+            ("drain", [backend]) => What::State {
+                backend: backend.clone(),
+                state: AdminState::Drain,
+                close: self.closing.of_drain()?,
+            },
+            ("rebalance", [pool]) => What::Rebalance {
+                pool: pool.clone(),
+                close: self.closing.of_rebalance()?,
+            },
             ("ready", [backend]) => state(backend, AdminState::Ready),
             ("maintain", [backend]) => state(backend, AdminState::Maintenance),
             ("weight", [backend, weight]) => What::Weight {

@@ -6,6 +6,7 @@ use super::admin::check_admin;
 use super::error::{Problem, quoted};
 use super::value::did_you_mean;
 use super::{AcceptProxy, Backend, BackendAddress, Config, ListenOn, Listener, Pool};
+use humantime::format_duration;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,6 +17,7 @@ pub(super) enum Part {
     ListenerPool(usize),
     Bind(usize, usize),
     Pool(usize),
+    HedgeAfter(usize),
     PoolName(usize),
     RoutePool(usize, usize),
     BackendName(usize, usize),
@@ -51,6 +53,9 @@ pub(super) fn check(config: &Config) -> Vec<(Part, Problem)> {
     found.extend(check_admin(config).map(|problem| (Part::Admin, problem)));
     for (index, pool) in config.pools.iter().enumerate() {
         backends(config, index, pool, &mut found);
+        let too_long =
+            hedges_too_late(config, pool).map(|problem| (Part::HedgeAfter(index), problem));
+        found.extend(too_long);
     }
     found
 }
@@ -141,6 +146,18 @@ fn backends(config: &Config, index: usize, pool: &Pool, found: &mut Vec<(Part, P
         let help = "a weight of 0 takes no new session; give one of them 1 or more";
         found.push((Part::Pool(index), Problem::new(what, help)));
     }
+}
+
+/// A second attempt that would begin when the first is over never begins.
+fn hedges_too_late(config: &Config, pool: &Pool) -> Option<Problem> {
+    let (after, timeout) = (pool.hedge_after?, config.timeouts.connect);
+    (after >= timeout).then(|| {
+        let (after, timeout) = (format_duration(after), format_duration(timeout));
+        Problem::new(
+            format!("hedge_after `{after}` is not below timeouts.connect, `{timeout}`"),
+            "a second backend is tried while the first still may answer; for example `hedge_after: 250ms`",
+        )
+    })
 }
 
 fn same_address(one: &Backend, other: &Backend) -> bool {

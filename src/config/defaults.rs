@@ -120,6 +120,9 @@ pub const STREAK_RANGE: RangeInclusive<u32> = 1..=100;
 pub const CONNECTIONS_RANGE: RangeInclusive<u32> = 1..=1_000_000;
 /// What `max_queue` may be: each who waits has two threads, too; 0 is no queue.
 pub const QUEUE_RANGE: RangeInclusive<u32> = 0..=1_000_000;
+/// A session in which nothing has moved for so long is idle, when many are to be closed: longer than a request
+/// and the answer take, shorter than what most protocols use to keep a connection alive.
+pub const CLOSE_IDLE_FOR: Duration = Duration::from_secs(10);
 /// What a rate may be, in a second or a minute: the counting is exact to one in so many.
 pub const RATE_RANGE: RangeInclusive<u32> = 1..=10_000;
 /// What the buffers of a socket may be, in bytes. The smallest holds a TLS hello, which is looked at before any
@@ -297,6 +300,7 @@ impl Pool {
             agent: None,
             outlier_detection: Some(outlier_detection()),
             slow_start: None,
+            hedge_after: None,
             backends,
         }
     }

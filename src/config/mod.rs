@@ -17,6 +17,7 @@ mod ask;
 mod bytes;
 mod check;
 pub mod cli;
+pub mod closing;
 mod confinement;
 pub mod defaults;
 pub mod diff;
@@ -142,6 +143,8 @@ pub struct Pool {
     pub socket: ConnectOptions,
     /// How long the share of a backend that has recovered grows to its whole; `None` is `off`.
     pub slow_start: Option<Duration>,
+    /// How long the first backend may take to answer before a second one is tried at the same time.
+    pub hedge_after: Option<Duration>,
     /// When real connections that fail take a backend out; `None` is `off`.
     pub outlier_detection: Option<crate::policy::outlier::Rules>,
     /// How a policy that hashes does it.

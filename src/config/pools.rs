@@ -54,9 +54,12 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
     let hashing = Hashing::read(&mut map, reading);
     let health_check = HealthCheck::read(map.take("health_check"), reading);
     let agent = Agent::read(map.take("agent"), reading);
-    let slow_start = map.read(reading, "slow_start", None, |text| {
-        or_off(text, |text| duration(text, defaults::TIMEOUT_MIN))
-    });
+    let time_or_off = |text: &str| or_off(text, |text| duration(text, defaults::TIMEOUT_MIN));
+    let slow_start = map.read(reading, "slow_start", None, time_or_off);
+    let hedge_after = map.read(reading, "hedge_after", None, time_or_off);
+    reading
+        .spots
+        .insert(Part::HedgeAfter(index), map.spot("hedge_after"));
     let outlier_detection = outlier::read(map.take("outlier_detection"), reading);
     let backend_nodes = map.list(reading, "backends");
     if backend_nodes.is_none() {
@@ -83,6 +86,7 @@ pub(super) fn read_pool(node: &Node, index: usize, only: bool, reading: &mut Rea
         agent,
         outlier_detection,
         slow_start,
+        hedge_after,
         backends,
     }
 }

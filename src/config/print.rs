@@ -150,6 +150,7 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
     }
     Agent::write(pool.agent.as_ref(), out)?;
     writeln!(out, "    slow_start: {}", time_or_off(pool.slow_start))?;
+    writeln!(out, "    hedge_after: {}", time_or_off(pool.hedge_after))?;
     outlier::write(out, pool.outlier_detection.as_ref())?;
     writeln!(out, "    backends:")?;
     for backend in &pool.backends {

@@ -4,7 +4,7 @@
 
 use super::check::Part;
 use super::error::{Problem, Spot, quoted};
-use super::words::{later_key, not_implemented, unknown_key};
+use super::words::unknown_key;
 use super::yaml::{Key, Node, Value};
 use std::collections::HashMap;
 
@@ -120,21 +120,12 @@ impl<'n> Map<'n> {
 
     /// Ends the reading: every key that nobody asked for is a problem.
     pub(super) fn finish(self, reading: &mut Reading) {
-        for (key, node) in self.entries {
+        for (key, _) in self.entries {
             if self.asked.contains(&key.text.as_str()) {
                 continue;
             }
-            let Some(later) = later_key(self.section, &key.text) else {
-                let problem = unknown_key(&key.text, self.section, &self.asked);
-                reading.problems.push(problem.at(key.spot));
-                continue;
-            };
-            if node.value != Value::Text(later.unused.to_string()) {
-                let help = format!("remove it, or write `{}: {}`", key.text, later.unused);
-                reading
-                    .problems
-                    .push(not_implemented(&key.text, help).at(key.spot));
-            }
+            let problem = unknown_key(&key.text, self.section, &self.asked);
+            reading.problems.push(problem.at(key.spot));
         }
     }
 }

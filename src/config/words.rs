@@ -1,38 +1,12 @@
-//! The words of a config that evener does not take, and what it answers to them: keys and values
+//! The words of a config that evener does not take, and what it answers to them: values
 //! that are promised for a later version, the words that other balancers use, and typing mistakes.
 
 use super::aliases::{Aliases, KEY_ALIASES, VALUE_ALIASES};
 use super::error::{Problem, quoted};
 
-/// A key that the config format has and this version does not act upon. It is accepted when its
-/// value says that it is not used, so that a complete config can be written down today.
-pub(super) struct LaterKey {
-    section: &'static str,
-    key: &'static str,
-    /// The value that means "not used".
-    pub(super) unused: &'static str,
-}
-
-const fn later(section: &'static str, key: &'static str, unused: &'static str) -> LaterKey {
-    LaterKey {
-        section,
-        key,
-        unused,
-    }
-}
-
-const LATER_KEYS: &[LaterKey] = &[later("pool", "hedge_after", "off")];
-
 /// Values of a key that later versions know.
 /// None at the moment.
 const LATER_VALUES: &[(&str, &[&str])] = &[];
-
-/// The entry of a key that is for later.
-pub(super) fn later_key(section: &str, key: &str) -> Option<&'static LaterKey> {
-    LATER_KEYS
-        .iter()
-        .find(|later| later.section == section && later.key == key)
-}
 
 /// Is this value of this key for later?
 pub(super) fn is_later_value(key: &str, value: &str) -> bool {

@@ -9,6 +9,7 @@ mod addresses;
 mod request;
 mod running;
 
+pub use crate::config::closing::Close;
 pub use addresses::{Addresses, Name, fixed, watched};
 pub use request::{Answer, Change, Refusal, Request};
 pub use running::{LastReload, Leaving, OpenListener, Running};
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::closer::Closer;
 use crate::events::EndReason;
 use crate::registry::Registry;
 use crate::stats::Stats;
@@ -35,6 +37,8 @@ pub struct Control {
     pub running: Published<Running>,
     /// The live sessions.
     pub registry: Arc<Registry>,
+    /// The orders to close sessions little by little.
+    pub closer: Closer,
     /// The counts of the process.
     pub stats: Arc<Stats>,
     /// The threads of sessions and probes.
@@ -62,6 +66,7 @@ impl Control {
         let control = Control {
             running: Published::new(running),
             registry: Arc::default(),
+            closer: Closer::default(),
             stats: Arc::default(),
             threads,
             process_gate,

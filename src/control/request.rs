@@ -2,6 +2,7 @@
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::config::closing::Close;
 use crate::policy::health::AdminState;
 
 /// A change that can be asked for.
@@ -22,6 +23,15 @@ pub enum Change {
         weight: Option<u32>,
         /// Its new state.
         state: Option<AdminState>,
+        /// Close its sessions; with [`AdminState::Drain`] only.
+        close: Option<Close>,
+    },
+    /// Close the sessions that backends of a pool have beyond their shares.
+    Rebalance {
+        /// Name of the pool.
+        pool: String,
+        /// How; `None`: no longer.
+        close: Option<Close>,
     },
 }
 

@@ -4,6 +4,7 @@
 //! come in as `Arc<str>`: an event costs reference counts, not copies, on the thread that sends it.
 
 mod agent;
+mod closing;
 mod confined;
 mod ejection;
 mod health_change;
@@ -18,6 +19,7 @@ mod render;
 mod tcplog;
 
 pub use agent::AgentSaying;
+pub use closing::{Closing, Purpose, Step};
 pub use confined::Confined;
 pub use ejection::Ejection;
 pub use health_change::HealthChange;
@@ -91,6 +93,8 @@ pub enum Event {
     AgentSilent(AgentSaying),
     /// A backend is ejected because connections to it fail, or in again.
     Ejection(Ejection),
+    /// Sessions are closed little by little from now on, or no longer.
+    Closing(Closing),
     /// A pool is served otherwise than before.
     PoolMode {
         /// The pool.
@@ -331,6 +335,7 @@ impl Event {
             | Event::SessionStarted { .. }
             | Event::ClientRefused(_)
             | Event::ConnectFailed { .. } => LogLevel::Debug,
+            Event::Closing(closing) if closing.is_minor() => LogLevel::Debug,
             _ => LogLevel::Info,
         }
     }

@@ -50,7 +50,7 @@ pub enum EndReason {
     Internal,
     /// An administrator ended it.
     Killed,
-    /// Its backend was taken out of the config, and the time to finish was over.
+    /// Its backend was taken out of the config: it was idle, or the time to finish was over.
     Removed,
     /// The client that a PROXY header named is not let in.
     Refused,
@@ -64,11 +64,15 @@ pub enum EndReason {
     Lifetime,
     /// Its backend went down, in a pool with `on_down: close`.
     BackendDown,
+    /// Its backend had more than its share, and an administrator has asked to move what is beyond.
+    Rebalanced,
+    /// Its backend is drained, and an administrator has asked to close its sessions.
+    Drained,
 }
 
 impl EndReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [EndReason; 29] = [
+    pub const ALL: [EndReason; 31] = [
         EndReason::Normal,
         EndReason::ClientReset,
         EndReason::ServerReset,
@@ -98,6 +102,8 @@ impl EndReason {
         EndReason::QueueFull,
         EndReason::Lifetime,
         EndReason::BackendDown,
+        EndReason::Rebalanced,
+        EndReason::Drained,
     ];
 
     /// The word in the log, and HAProxy's two letters for the same (its manual, "Session state at
@@ -135,6 +141,8 @@ impl EndReason {
             EndReason::QueueFull => ("queue_full", "PQ"),
             EndReason::Lifetime => ("max_lifetime", "PD"),
             EndReason::BackendDown => ("backend_down", "DD"),
+            EndReason::Rebalanced => ("rebalanced", "KD"),
+            EndReason::Drained => ("drained", "KD"),
         }
     }
 

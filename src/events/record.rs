@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{EndReason, Load, Measured};
 use crate::policy::address::Address;
+use crate::policy::hedge::Runner;
 
 /// What is known of a session when it has ended.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct SessionRecord {
     pub duration: Duration,
     /// Attempts to connect.
     pub attempts: u32,
+    /// Which of two attempts at once has made it, where there were two.
+    pub hedge_won: Option<Runner>,
     /// Those of them that failed, in order.
     pub failures: Vec<FailedAttempt>,
     /// Why it ended.
@@ -80,6 +83,7 @@ impl SessionRecord {
             "queue_ms": self.queued.map(milliseconds),
             "duration_ms": milliseconds(self.duration),
             "attempts": self.attempts,
+            "hedge_won": self.hedge_won.map(Runner::word),
             "failures": self.failures.iter().map(FailedAttempt::fields).collect::<Vec<_>>(),
             "reason": word,
             "code": code,
@@ -136,6 +140,9 @@ impl fmt::Display for SessionRecord {
             milliseconds(self.duration),
             self.attempts
         )?;
+        if let Some(won) = self.hedge_won {
+            write!(f, " hedge_won={}", won.word())?;
+        }
         for (index, failure) in self.failures.iter().enumerate() {
             let before = if index == 0 { " failed=" } else { "," };
             write!(f, "{before}{}({})", failure.address, failure.error)?;
@@ -185,6 +192,7 @@ mod tests {
             queued: None,
             duration: Duration::from_millis(2),
             attempts: 2,
+            hedge_won: None,
             failures: vec![FailedAttempt {
                 backend: "b".into(),
                 address: Address::Ip("127.0.0.1:8001".parse().unwrap()),
@@ -208,6 +216,7 @@ mod tests {
             backend: None,
             connect: None,
             queued: Some(Duration::from_micros(1500)),
+            hedge_won: Some(Runner::Second),
             failures: Vec::new(),
             reason: EndReason::BadProxyHeader,
             detail: Some("no PROXY header"),
@@ -217,6 +226,7 @@ mod tests {
             refused.to_string(),
             "session 7 [::1]:5000 -> - ended: bad_proxy_header PR listener=web pool=- sni=db.example.org \
              via=10.0.0.1:5000 in=78B out=154B connect=- queue=1.500ms total=2.000ms attempts=2 \
+             hedge_won=second \
              detail=\"no PROXY header\" rtt=-/-ms retransmits=-/- cpu=-"
         );
         let fields = refused.fields();

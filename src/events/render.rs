@@ -36,6 +36,7 @@ impl Event {
             Event::AgentSays { saying, .. } => ("agent_says", saying.fields()),
             Event::AgentSilent(saying) => ("agent_silent", saying.fields()),
             Event::Ejection(ejection) => ("ejection", ejection.fields()),
+            Event::Closing(closing) => ("closing", closing.fields()),
             Event::PoolMode { pool, old, new } => (
                 "pool_mode",
                 json!({"pool": &**pool, "old": old.word(), "new": new.word()}),
@@ -180,6 +181,7 @@ impl fmt::Display for Event {
             Event::AgentSays { saying, .. } => saying.news(f),
             Event::AgentSilent(saying) => saying.silence(f),
             Event::Ejection(ejection) => ejection.fmt(f),
+            Event::Closing(closing) => closing.fmt(f),
             Event::PoolMode { pool, new, .. } => match new {
                 Mode::Normal => write!(f, "pool {pool} is served by its primaries again"),
                 Mode::Panic => write!(

@@ -156,6 +156,7 @@ mod tests {
             bytes_out: 154,
             connect: Some(Duration::from_micros(3_213)),
             queued: None,
+            hedge_won: None,
             duration: Duration::from_millis(5_007),
             attempts: 1,
             failures: Vec::new(),

@@ -18,6 +18,7 @@ use super::stream::Stream;
 use super::wait::{GRACE_AFTER_FIN, fin_comes_first, has_asked_and_closed, poll_within};
 use super::{abort, family, unix};
 use crate::policy::address::Address;
+use crate::policy::hedge::Runner;
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -108,24 +109,70 @@ fn tcp(
     outgoing: Outgoing<'_>,
     asker: BorrowedFd<'_>,
 ) -> Result<Stream, ConnectError> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = net::socket_with(family(address), SocketType::STREAM, flags, None)?;
-    prepare(&socket, outgoing, address)?;
-    match start(&socket, address) {
-        Ok(()) => {}
-        Err(Errno::ALREADY) => wait(&socket, deadline, asker)?,
-        Err(errno) => return Err(errno.into()),
+    match Attempt::begin(address, outgoing)? {
+        Begun::Connected(stream) => Ok(stream),
+        Begun::Waits(attempt) => {
+            let mut asker = Asker::new(asker);
+            match wait_any(&attempt, None, deadline, &mut asker)? {
+                Some(_) => attempt.finish(),
+                None => Err(ConnectError::TimedOut),
+            }
+        }
     }
-    rustix::io::ioctl_fionbio(&socket, false)?;
-    let stream = Stream::from(socket);
-    // A port of this machine that nobody listens on may be chosen as the local port of the very
-    // attempt to reach it, and TCP then connects the socket to itself (RFC 9293, 3.5, figure 7).
-    if may_be_local(address.port()) && stream.local_addr() == Some(address) {
-        // Not closed in order: TIME_WAIT would keep the backend from its own port for a minute.
-        abort::reset(&stream);
-        return Err(ConnectError::Refused);
+}
+
+/// A connect in progress. Dropping it gives it up: no byte has been sent.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    socket: OwnedFd,
+    address: SocketAddr,
+}
+
+/// What a connect has come to at once.
+#[derive(Debug)]
+pub(super) enum Begun {
+    /// It is there: a server on this machine.
+    Connected(Stream),
+    /// Its answer is to come.
+    Waits(Attempt),
+}
+
+impl Attempt {
+    /// Sends the SYN.
+    pub(super) fn begin(
+        address: SocketAddr,
+        outgoing: Outgoing<'_>,
+    ) -> Result<Begun, ConnectError> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = net::socket_with(family(address), SocketType::STREAM, flags, None)?;
+        prepare(&socket, outgoing, address)?;
+        match start(&socket, address) {
+            Ok(()) => Attempt { socket, address }
+                .connected()
+                .map(Begun::Connected),
+            Err(Errno::ALREADY) => Ok(Begun::Waits(Attempt { socket, address })),
+            Err(errno) => Err(errno.into()),
+        }
     }
-    Ok(stream)
+
+    /// How it went, when [`wait_any`] has said that it has an answer.
+    pub(super) fn finish(self) -> Result<Stream, ConnectError> {
+        sockopt::socket_error(&self.socket)??;
+        self.connected()
+    }
+
+    fn connected(self) -> Result<Stream, ConnectError> {
+        rustix::io::ioctl_fionbio(&self.socket, false)?;
+        let stream = Stream::from(self.socket);
+        // A port of this machine that nobody listens on may be chosen as the local port of the very
+        // attempt to reach it, and TCP then connects the socket to itself (RFC 9293, 3.5, figure 7).
+        if may_be_local(self.address.port()) && stream.local_addr() == Some(self.address) {
+            // Not closed in order: TIME_WAIT would keep the backend from its own port for a minute.
+            abort::reset(&stream);
+            return Err(ConnectError::Refused);
+        }
+        Ok(stream)
+    }
 }
 
 /// May the kernel choose this port as a local one? Most servers listen below those, so most connections
@@ -159,193 +206,92 @@ fn start(socket: &OwnedFd, address: SocketAddr) -> rustix::io::Result<()> {
     }
 }
 
-/// Waits for the outcome of a connect in progress, with an eye on the asker.
-fn wait(
-    socket: &OwnedFd,
-    mut deadline: Instant,
-    asker: BorrowedFd<'_>,
-) -> Result<(), ConnectError> {
-    let mut watch_asker = true;
-    let mut watch_fin = true;
-    let mut has_left = false;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(if has_left {
-                ConnectError::AskerLeft
-            } else {
-                ConnectError::TimedOut
-            });
+/// The one for whom attempts are made, and what is known of its leaving.
+#[derive(Debug)]
+pub(super) struct Asker<'a> {
+    socket: BorrowedFd<'a>,
+    /// Its hanging-up has not been seen yet.
+    is_watched: bool,
+    /// Its FIN has not been seen yet.
+    fin_is_watched: bool,
+    /// When it counts as gone, if it has sent a FIN and nothing before it.
+    gone_at: Option<Instant>,
+}
+
+impl<'a> Asker<'a> {
+    /// Of whom nothing is known yet.
+    pub(super) fn new(socket: BorrowedFd<'a>) -> Asker<'a> {
+        Asker {
+            socket,
+            is_watched: true,
+            fin_is_watched: true,
+            gone_at: None,
         }
-        // Errors and hang-ups are reported whether asked for or not.
-        let watched = if watch_fin {
-            PollFlags::RDHUP
-        } else {
-            PollFlags::empty()
-        };
+    }
+
+    /// What to ask the kernel for. Errors and hang-ups are reported whether asked for or not.
+    fn interest(&self) -> PollFlags {
+        match self.fin_is_watched {
+            true => PollFlags::RDHUP,
+            false => PollFlags::empty(),
+        }
+    }
+
+    /// Takes note of what the kernel has reported of it.
+    fn note(&mut self, seen: PollFlags) -> Result<(), ConnectError> {
+        if has_asked_and_closed(seen, self.socket) {
+            self.is_watched = false;
+        } else if seen.intersects(PollFlags::ERR | PollFlags::HUP) {
+            return Err(ConnectError::AskerLeft);
+        } else if seen.contains(PollFlags::RDHUP) {
+            self.fin_is_watched = false;
+            if fin_comes_first(self.socket) {
+                self.gone_at = Some(Instant::now() + GRACE_AFTER_FIN);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until one of these attempts has its answer, and says which; `None` when it is `until`. The asker's
+/// leaving is an error.
+pub(super) fn wait_any(
+    first: &Attempt,
+    second: Option<&Attempt>,
+    until: Instant,
+    asker: &mut Asker<'_>,
+) -> Result<Option<Runner>, ConnectError> {
+    loop {
+        let now = Instant::now();
+        if asker.gone_at.is_some_and(|at| now >= at) {
+            return Err(ConnectError::AskerLeft);
+        }
+        let next = asker.gone_at.map_or(until, |at| at.min(until));
+        let left = next.saturating_duration_since(now);
+        if left.is_zero() {
+            return Ok(None);
+        }
         let mut descriptors = [
-            PollFd::new(socket, PollFlags::OUT),
-            PollFd::from_borrowed_fd(asker, watched),
+            PollFd::new(&second.unwrap_or(first).socket, PollFlags::OUT),
+            PollFd::new(&first.socket, PollFlags::OUT),
+            PollFd::from_borrowed_fd(asker.socket, asker.interest()),
         ];
-        let count = if watch_asker { 2 } else { 1 };
-        match poll_within(&mut descriptors[..count], left) {
+        let begin = usize::from(second.is_none());
+        let end = if asker.is_watched { 3 } else { 2 };
+        match poll_within(&mut descriptors[begin..end], left) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        if !descriptors[0].revents().is_empty() {
-            return Ok(sockopt::socket_error(socket)??);
+        let [of_second, of_first, of_asker] = descriptors.map(|one| one.revents());
+        if !of_first.is_empty() {
+            return Ok(Some(Runner::First));
         }
-        let seen = descriptors[1].revents();
-        if has_asked_and_closed(seen, asker) {
-            watch_asker = false;
-            continue;
+        if !of_second.is_empty() {
+            return Ok(Some(Runner::Second));
         }
-        if seen.intersects(PollFlags::ERR | PollFlags::HUP) {
-            return Err(ConnectError::AskerLeft);
-        }
-        if seen.contains(PollFlags::RDHUP) {
-            watch_fin = false;
-            if fin_comes_first(asker) {
-                has_left = true;
-                deadline = deadline.min(Instant::now() + GRACE_AFTER_FIN);
-            }
-        }
+        asker.note(of_asker)?;
     }
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::net::listener::Bound;
-    use crate::policy::socket::KeepAlive;
-    use rustix::net::AddressFamily;
-    use std::io::Write;
-    use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-    use std::os::fd::AsFd;
-    use std::os::unix::net::UnixStream;
-
-    /// A plain client's connection.
-    pub(crate) fn plain(address: SocketAddr) -> io::Result<TcpStream> {
-        match undisturbed(address, Duration::from_secs(5)) {
-            Ok(stream) => Ok(stream),
-            Err(ConnectError::Refused) => Err(io::ErrorKind::ConnectionRefused.into()),
-            Err(other) => Err(io::Error::other(other.to_string())),
-        }
-    }
-
-    /// An attempt that nobody gives up.
-    fn undisturbed(address: SocketAddr, timeout: Duration) -> Result<TcpStream, ConnectError> {
-        let (asker, _keep) = UnixStream::pair().unwrap();
-        let stream = connect(&address.into(), timeout, Outgoing::USUAL, asker.as_fd())?;
-        Ok(OwnedFd::from(stream).into())
-    }
-
-    /// The two ends of a connection over loopback.
-    pub(crate) fn pair() -> (TcpStream, TcpStream) {
-        let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false)
-            .unwrap()
-            .listen()
-            .unwrap();
-        let client = plain(listener.local_addr().unwrap()).unwrap();
-        (client, listener.accept().unwrap().0)
-    }
-
-    /// A listener whose backlog is full: connecting to it stays unanswered.
-    fn black_hole() -> (TcpListener, Vec<TcpStream>) {
-        let bound = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        net::bind(&bound, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        net::listen(&bound, 0).unwrap();
-        let listener = TcpListener::from(bound);
-        let address = listener.local_addr().unwrap();
-        let mut filling = Vec::new();
-        loop {
-            match undisturbed(address, Duration::from_millis(100)) {
-                Ok(stream) => filling.push(stream),
-                Err(ConnectError::TimedOut) => return (listener, filling),
-                Err(other) => panic!("{other}"),
-            }
-        }
-    }
-
-    #[test]
-    fn nobody_listening_is_refused() {
-        let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false)
-            .unwrap()
-            .listen()
-            .unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
-        let result = undisturbed(address, Duration::from_secs(5));
-        assert!(matches!(result, Err(ConnectError::Refused)), "{result:?}");
-    }
-
-    #[test]
-    fn a_black_hole_times_out_on_time() {
-        let (listener, _filling) = black_hole();
-        let start = Instant::now();
-        let result = undisturbed(listener.local_addr().unwrap(), Duration::from_millis(150));
-        assert!(matches!(result, Err(ConnectError::TimedOut)), "{result:?}");
-        assert!(start.elapsed() >= Duration::from_millis(150));
-    }
-
-    #[test]
-    fn a_client_that_leaves_ends_the_attempt() {
-        let (listener, _filling) = black_hole();
-        let address = listener.local_addr().unwrap();
-        let by_reset: fn(&TcpStream) = |client| abort::reset(client);
-        let by_fin: fn(&TcpStream) = |client| client.shutdown(Shutdown::Write).unwrap();
-        for leave in [by_reset, by_fin] {
-            let (client, accepted) = pair();
-            leave(&client);
-            let result = connect(
-                &address.into(),
-                Duration::from_secs(3600),
-                Outgoing::USUAL,
-                accepted.as_fd(),
-            );
-            assert!(matches!(result, Err(ConnectError::AskerLeft)), "{result:?}");
-        }
-    }
-
-    #[test]
-    fn a_client_that_sent_its_question_and_a_fin_is_waited_for() {
-        let (listener, _filling) = black_hole();
-        let (mut client, accepted) = pair();
-        client.write_all(b"question").unwrap();
-        client.shutdown(Shutdown::Write).unwrap();
-        let patience = 2 * GRACE_AFTER_FIN;
-        let address = listener.local_addr().unwrap().into();
-        let result = connect(&address, patience, Outgoing::USUAL, accepted.as_fd());
-        assert!(matches!(result, Err(ConnectError::TimedOut)), "{result:?}");
-    }
-
-    #[test]
-    fn the_socket_blocks_and_has_its_options() {
-        let (ours, _theirs) = pair();
-        assert!(sockopt::tcp_nodelay(&ours).unwrap() && sockopt::socket_oobinline(&ours).unwrap());
-        super::super::keep_alive(&ours, KeepAlive::USUAL).unwrap();
-        assert!(sockopt::socket_keepalive(&ours).unwrap());
-    }
-
-    #[test]
-    fn the_ports_that_the_kernel_chooses_from_are_two_numbers() {
-        assert_eq!(range("32768\t60999\n"), Some(32768..=60999));
-        assert_eq!(range("32768"), None);
-        assert_eq!(range("a b"), None);
-    }
-
-    #[test]
-    fn errors_are_sorted_by_whose_they_are() {
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
-            assert!(matches!(
-                ConnectError::from(errno),
-                ConnectError::Resources(_)
-            ));
-        }
-        for errno in [Errno::HOSTUNREACH, Errno::NETUNREACH, Errno::ACCESS] {
-            assert!(matches!(ConnectError::from(errno), ConnectError::Failed(_)));
-        }
-        let no_port = ConnectError::from(Errno::ADDRNOTAVAIL);
-        assert!(matches!(no_port, ConnectError::Local(_)));
-    }
-}
+pub(crate) mod tests;

@@ -7,6 +7,7 @@ mod busy_poll;
 pub mod client_hello;
 pub mod connect;
 pub mod end;
+pub mod hedge;
 pub mod listener;
 pub mod options;
 pub mod outgoing;

@@ -7,7 +7,7 @@
 //! Three things make it fast, each in a file of its own beside this one: a session that only asks and
 //! is answered is served by one thread ([`Relay::step`], for `session::opening`), bytes that
 //! come in bulk are moved by the kernel without being copied ([`super::splice`]), and a thread looks
-//! for the next short message before it goes to sleep for it ([`super::busy_poll`]).
+//! for the next short message before it goes to sleep for it (`busy_poll.rs`).
 
 use std::cell::RefCell;
 use std::ops::ControlFlow::{self, Break, Continue};

@@ -8,6 +8,7 @@
 mod backend;
 mod hashed;
 mod lease;
+mod share;
 
 pub use backend::{AgentReport, Backend, Condition, Counts};
 pub use lease::Lease;

@@ -1,6 +1,7 @@
 //! The sessions that live now, so that somebody other than their own threads can look at them and
 //! end them: the reaper the silent ones, the shutdown all of them, the administrator any.
 
+mod ending;
 mod listener;
 mod live;
 mod progress;

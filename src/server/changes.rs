@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Server, Surroundings, build};
+use super::{Server, Surroundings, build, closing};
 use crate::config::defaults;
-use crate::control::{Answer, Change, Refusal};
+use crate::control::{Answer, Change, Close, Refusal, Running};
 use crate::events::Event;
 use crate::health::{self, Order};
 use crate::policy::health::{AdminState, is_probed};
@@ -19,7 +19,9 @@ impl Server {
                 backend,
                 weight,
                 state,
-            } => self.change_backend(pool, backend, *weight, *state),
+                close,
+            } => self.change_backend(pool, backend, (*weight, *state), close.as_ref()),
+            Change::Rebalance { pool, close } => self.rebalance(pool, close.as_ref()),
         }
     }
 
@@ -27,14 +29,12 @@ impl Server {
         &self,
         pool: &str,
         backend: &str,
-        weight: Option<u32>,
-        state: Option<AdminState>,
+        (weight, state): (Option<u32>, Option<AdminState>),
+        close: Option<&Close>,
     ) -> Answer {
         let running = self.control.running.load();
         let Some(pool) = running.pool(pool) else {
-            let known = names(running.pools.iter().map(|pool| &*pool.name));
-            let what = format!("there is no pool `{pool}`; pools: {known}");
-            return Err(Refusal::NotFound(what));
+            return Err(no_pool(&running, pool));
         };
         let found = pool.backends.iter().find(|found| *found.name == *backend);
         let Some(backend) = found else {
@@ -53,6 +53,11 @@ impl Server {
                 range.end()
             );
             return Err(Refusal::Invalid(vec![what]));
+        }
+        let terms = close.map(closing::read).transpose()?;
+        if terms.is_some() && state != Some(AdminState::Drain) {
+            let what = "close goes with the state drain: others would get its clients again";
+            return Err(Refusal::Invalid(vec![what.to_owned()]));
         }
         let (old, new) = backend.change_intent(|intent| intent.asked(weight, state));
         let (old, new) = (old.current(), new.current());
@@ -76,8 +81,20 @@ impl Server {
                 change: change.clone(),
             });
         }
+        match (state, terms) {
+            (_, Some(terms)) => changes.extend(self.empty(pool, backend, terms)),
+            // What is asked for now is the later word.
+            (Some(_), None) => changes.extend(self.stop_emptying(backend)),
+            (None, None) => {}
+        }
         Ok(changes)
     }
+}
+
+/// There is no pool of this name.
+pub(super) fn no_pool(running: &Running, pool: &str) -> Refusal {
+    let known = names(running.pools.iter().map(|pool| &*pool.name));
+    Refusal::NotFound(format!("there is no pool `{pool}`; pools: {known}"))
 }
 
 /// Some of the names, for a message.

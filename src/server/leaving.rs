@@ -1,16 +1,16 @@
 //! Backends that a reload, or another answer for their name, has taken out: their sessions may go on until
-//! a deadline.
+//! a deadline, and those that are idle are closed before.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::build::Draft;
 use super::{Server, plan};
+use crate::closer;
 use crate::config::Config;
 use crate::control::{Leaving, Running};
 use crate::events::{EndReason, Event};
 use crate::pool::Backend;
-use crate::registry::Live;
 
 /// How often backends that have left are looked at once their time is over, for sessions that were
 /// connecting at that moment.
@@ -21,6 +21,7 @@ impl Server {
     /// when to look again.
     pub(super) fn see_off(&mut self) -> Option<Instant> {
         let running = self.control.running.load();
+        self.close_idle_of(&running.leaving);
         if running.leaving.is_empty() {
             return None;
         }
@@ -48,22 +49,12 @@ impl Server {
 
     /// Resets the sessions of a backend that has gone down, in a pool with `on_down: close`.
     pub(super) fn abort_sessions_of(&self, backend: &Arc<Backend>) {
-        let is_its = |live: &Live| {
-            live.server()
-                .is_some_and(|server| Arc::ptr_eq(server, backend))
-        };
-        let registry = &self.control.registry;
-        registry.abort_those(EndReason::BackendDown, is_its);
+        closer::reset_all_of(&self.control.registry, backend, EndReason::BackendDown);
     }
 
     fn abort_leaving(&self, leaving: &Leaving) {
-        let sessions = self
-            .control
-            .registry
-            .abort_those(EndReason::Removed, |live| {
-                live.server()
-                    .is_some_and(|backend| Arc::ptr_eq(backend, &leaving.backend))
-            });
+        let registry = &self.control.registry;
+        let sessions = closer::reset_all_of(registry, &leaving.backend, EndReason::Removed);
         if sessions > 0 {
             self.log.send(Event::LeavingAborted {
                 pool: Arc::clone(&leaving.pool),

@@ -10,6 +10,7 @@
 mod admin;
 mod build;
 mod changes;
+mod closing;
 mod entrances;
 mod error;
 mod leaving;
@@ -218,7 +219,8 @@ impl Server {
         let (timeouts, control) = (Arc::clone(&self.timeouts), Arc::clone(&self.control));
         let log = self.log.clone();
         let reaper = threads::spawn("reaper", move || {
-            reaper::run(&timeouts, &control.registry, &log, control.epoch, &stopped);
+            let (registry, closer) = (&control.registry, &control.closer);
+            reaper::run(&timeouts, registry, closer, &log, control.epoch, &stopped);
         });
         self.services.push(reaper.map_err(StartError::Thread)?);
         let health = threads::spawn("health", move || checker.run());

@@ -3,19 +3,16 @@
 use std::sync::Arc;
 
 use super::Context;
-use crate::events::EndReason;
+use super::report::Report;
+use crate::events::{EndReason, Event, FailedAttempt};
 use crate::health::Suspect;
 use crate::net::connect::ConnectError;
 use crate::pool::{Backend, Pool};
+use crate::registry::Live;
 
 /// Counts the attempt, and tells the health thread when it was one too many in a row. A fault of evener's
 /// own side is counted nowhere: it says nothing of the backend.
-pub(super) fn count(
-    context: &Context,
-    pool: &Arc<Pool>,
-    backend: &Arc<Backend>,
-    error: &ConnectError,
-) {
+fn count(context: &Context, pool: &Arc<Pool>, backend: &Arc<Backend>, error: &ConnectError) {
     let counts = &backend.counts;
     match error {
         ConnectError::Refused => counts.refused.increment(),
@@ -37,6 +34,28 @@ pub(super) fn count(
             error: error.to_string(),
         });
     }
+}
+
+/// Counts an attempt that failed, and tells the log and the report of it.
+pub(super) fn failed(
+    pool: &Arc<Pool>,
+    live: &Live,
+    backend: &Arc<Backend>,
+    error: &ConnectError,
+    report: &mut Report<'_>,
+) {
+    count(report.context, pool, backend, error);
+    let failure = FailedAttempt {
+        backend: Arc::clone(&backend.name),
+        address: backend.address.clone(),
+        error: error.to_string(),
+    };
+    report.context.log.send(Event::ConnectFailed {
+        id: live.origin.id,
+        pool: Arc::clone(&pool.name),
+        failure: failure.clone(),
+    });
+    report.failures.push(failure);
 }
 
 /// The reason of a session whose last attempt to connect failed so.

@@ -14,7 +14,7 @@
 //! | step | calls |
 //! | --- | --- |
 //! | hand-over | `accept4`, `futex` (wake) on the listener thread; `prctl` (the name) |
-//! | connect | `socket`, two `setsockopt` (one more for each option that the pool's `socket` has, and with a source a `setsockopt` and `bind`), `connect` twice, `ioctl` (blocking from here on), for a high port `getsockname` (not connected to itself?); on a network `ppoll` and `getsockopt` for the second `connect` |
+//! | connect | `socket`, two `setsockopt` (one more for each option that the pool's `socket` has, and with a source a `setsockopt` and `bind`), `connect` twice, `ioctl` (blocking from here on), for a high port `getsockname` (not connected to itself?); on a network `ppoll` and `getsockopt` for the second `connect`; a hedge costs what another attempt does |
 //! | opening | `recvfrom`, `sendto`, `ppoll`, `recvfrom`, `recvfrom` (the FIN), `sendto`, `getpeername` (FIN or reset?), `shutdown` |
 //! | end | `recvfrom` (the FIN), `getpeername`, `shutdown`, `close` twice, `futex` (park) |
 //! | record, if it will be written | `clock_gettime` at the begin and at the end, `getsockopt` (`TCP_INFO`) of both sides |
@@ -27,6 +27,7 @@
 
 mod admit;
 mod blame;
+mod hedge;
 mod measure;
 mod opening;
 mod queue;
@@ -43,13 +44,12 @@ use crossbeam_channel::Sender;
 
 use crate::admission::{Admission, Admitted};
 use crate::config::{AcceptProxy, Timeouts, WhenDown};
-use crate::events::{EndReason, Event, FailedAttempt};
+use crate::events::EndReason;
 use crate::health::Suspect;
 use crate::log::Log;
 use crate::net::abort;
-use crate::net::connect::{self, ConnectError};
+use crate::net::connect::ConnectError;
 use crate::net::end::{Ended, Peer};
-use crate::net::outgoing::Outgoing;
 use crate::net::relay::Relay;
 use crate::net::splice::Pipes;
 use crate::net::stream::Stream;
@@ -61,6 +61,7 @@ use crate::stats::Stats;
 use crate::sync::{Permit, Ticket};
 use crate::threads::{self, Name, Running, Seat};
 pub use admit::{is_proxy, let_in};
+use hedge::Reached;
 use opening::Opening;
 use queue::Search;
 use report::Report;
@@ -187,22 +188,13 @@ fn find_backend(
     let mut search = Search::new(context, pool, live);
     loop {
         let lease = search.lease(report)?;
+        name_after(live, &lease);
+        let Reached {
+            lease,
+            asked_at,
+            outcome,
+        } = hedge::reach(pool, live, &mut search, lease, report);
         let backend = lease.backend();
-        threads::set_name(&threads::name_of(
-            format_args!("c{}>", live.origin.id),
-            &backend.name,
-        ));
-        let asked_at = Instant::now();
-        let outgoing = Outgoing {
-            options: &pool.config.socket,
-            client: live.client_address().ip().map(|client| client.ip()),
-        };
-        let timeout = context.timeouts.connect;
-        let outcome = connect::connect(&backend.address, timeout, outgoing, client.as_fd());
-        // Without a descriptor the backend was never asked, so that is no attempt.
-        if !matches!(outcome, Err(ConnectError::Resources(_))) {
-            report.attempts += 1;
-        }
         let error = match outcome {
             Ok(stream) => {
                 backend.counts.connect_time.observe(asked_at.elapsed());
@@ -223,24 +215,22 @@ fn find_backend(
             }
             Err(error) => error,
         };
-        blame::count(context, pool, backend, &error);
-        let failure = FailedAttempt {
-            backend: Arc::clone(&backend.name),
-            address: backend.address.clone(),
-            error: error.to_string(),
-        };
-        context.log.send(Event::ConnectFailed {
-            id: live.origin.id,
-            pool: Arc::clone(&pool.name),
-            failure: failure.clone(),
-        });
-        report.failures.push(failure);
+        blame::failed(pool, live, backend, &error, report);
         if report.attempts > pool.config.retries {
             return Err(blame::reason(&error));
         }
         context.stats.retries.increment();
         search.has_tried(&lease);
     }
+}
+
+/// Names this thread, which connects and then copies from the client, after the session and its backend.
+fn name_after(live: &Live, lease: &Lease) {
+    let id = live.origin.id;
+    threads::set_name(&threads::name_of(
+        format_args!("c{id}>"),
+        &lease.backend().name,
+    ));
 }
 
 /// What a client gets that is not served.

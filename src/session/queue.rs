@@ -4,7 +4,7 @@
 //! then whether its client is still there: nothing tells a thread that sleeps on a condition variable
 //! about a socket.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -69,6 +69,18 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Another backend than this one, to be tried at the same time: only one that has room now, and that
+    /// nobody waits for.
+    pub(super) fn hedge(&self, first: &Lease) -> Option<Lease> {
+        let pool = self.newer.as_ref().unwrap_or(self.pool);
+        if pool.queue().is_some_and(|(queue, _)| !queue.is_empty()) {
+            return None;
+        }
+        let mut tried = self.tried.clone();
+        tried.push(first.index());
+        pool.lease(&tried, self.client())
+    }
+
     /// Takes note that this backend did not answer.
     pub(super) fn has_tried(&mut self, lease: &Lease) {
         self.tried.push(lease.index());
@@ -76,9 +88,7 @@ impl<'a> Search<'a> {
 
     /// One look; `None` says that waiting may help.
     fn look(&mut self) -> Option<Found> {
-        // Clients of a unix socket have no address: for a policy that goes by it, all of them are one.
-        let client = self.live.client_address().ip();
-        let client = client.map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.ip());
+        let client = self.client();
         loop {
             let pool = self.newer.as_ref().unwrap_or(self.pool);
             if let Some(lease) = pool.lease(&self.tried, client) {
@@ -94,6 +104,12 @@ impl<'a> Search<'a> {
             }
             self.tried.clear();
         }
+    }
+
+    /// For a policy that goes by the client. Clients of a unix socket have no address: all of them are one.
+    fn client(&self) -> IpAddr {
+        let client = self.live.client_address().ip();
+        client.map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.ip())
     }
 
     /// Waits for its turn until it is served, `timeouts.queue` is over or the client has left.

@@ -6,14 +6,21 @@ use std::time::{Duration, Instant};
 use super::Context;
 use super::measure::Meter;
 use crate::events::{EndReason, Event, FailedAttempt, Load, SessionRecord};
+use crate::net::connect::ConnectError;
+use crate::net::stream::Stream;
+use crate::policy::hedge::Runner;
 use crate::pool::{Backend, Lease};
 use crate::registry::Live;
 
 /// What will be said of a session. Sent to the log when it is dropped: no session ends without it.
 pub(super) struct Report<'a> {
-    /// Attempts to connect so far.
+    /// Attempts to connect so far, of those at once the one that ended last.
     pub(super) attempts: u32,
-    /// Those of them that failed, in order.
+    /// Further ones that were made beside one of those.
+    pub(super) hedges: u32,
+    /// Which of two attempts at once has made it.
+    won: Option<Runner>,
+    /// Attempts that failed, in order.
     pub(super) failures: Vec<FailedAttempt>,
     /// Why it ended; overwritten by every end but a panic.
     pub(super) reason: EndReason,
@@ -36,6 +43,8 @@ impl<'a> Report<'a> {
     pub(super) fn new(context: &'a Context, live: &'a Live, start: Instant) -> Report<'a> {
         Report {
             attempts: 0,
+            hedges: 0,
+            won: None,
             failures: Vec::new(),
             reason: EndReason::Internal,
             detail: None,
@@ -53,6 +62,19 @@ impl<'a> Report<'a> {
     pub(super) fn has_waited(&mut self, time: Duration) {
         *self.queued.get_or_insert_default() += time;
         self.context.stats.queue_time.observe(time);
+    }
+
+    /// Takes note of an attempt. Without a descriptor the backend was never asked, so that is none.
+    pub(super) fn count_attempt(&mut self, outcome: &Result<Stream, ConnectError>) {
+        if !matches!(outcome, Err(ConnectError::Resources(_))) {
+            self.attempts += 1;
+        }
+    }
+
+    /// Takes note of which of two attempts at once has made it.
+    pub(super) fn won_by(&mut self, runner: Runner) {
+        self.won = Some(runner);
+        self.context.stats.hedged(runner);
     }
 
     /// Takes note of the backend that answered.
@@ -109,7 +131,8 @@ impl Drop for Report<'_> {
             connect: self.connect,
             queued: self.queued,
             duration,
-            attempts: self.attempts,
+            attempts: self.attempts + self.hedges,
+            hedge_won: self.won,
             failures: std::mem::take(&mut self.failures),
             reason: self.reason,
             detail: self.detail,

@@ -281,8 +281,8 @@ impl RefusingPort {
 #[derive(Debug)]
 pub struct BlackHole {
     address: SocketAddr,
-    _listener: OwnedFd,
-    _fillers: Vec<TcpStream>,
+    listener: OwnedFd,
+    fillers: Vec<TcpStream>,
 }
 
 impl BlackHole {
@@ -297,14 +297,28 @@ impl BlackHole {
         }
         BlackHole {
             address,
-            _listener: listener,
-            _fillers: fillers,
+            listener,
+            fillers,
         }
     }
 
     /// Where nothing is answered.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Answers after all: takes the connections that fill its backlog, and gives the next one. Its SYN
+    /// comes again a second after the first one, and then later and later.
+    pub fn answer(&self) -> TcpStream {
+        loop {
+            let (socket, _peer) = rustix::net::acceptfrom(&self.listener).unwrap();
+            let stream = with_deadlines(TcpStream::from(socket));
+            let peer = stream.peer_addr().unwrap();
+            let is_filler = |one: &TcpStream| one.local_addr().unwrap() == peer;
+            if !self.fillers.iter().any(is_filler) {
+                return stream;
+            }
+        }
     }
 }
 

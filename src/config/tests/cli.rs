@@ -1,6 +1,7 @@
 //! Command lines, and what they are read to.
 
 use super::super::cli::{Command, Source, UsageError, help, parse};
+use super::super::closing::Close;
 use super::super::{AdminAddress, AdminBind, AdminOption, Ask, Config, What};
 use crate::policy::balance;
 use crate::policy::health::AdminState;
@@ -83,7 +84,17 @@ fn questions_and_orders() {
         other => panic!("{other:?}"),
     };
     let what = |line: &str| ask(line).what;
-    let state = |state| What::State { backend: "web/a".into(), state };
+    let state = |state| What::State { backend: "web/a".into(), state, close: None };
+    let close = |idle_for: Option<&str>| {
+        Some(Close { rate: "5/s".into(), idle_for: idle_for.map(String::from) })
+    };
+    assert_eq!(
+        what("drain web/a --close --rate 5/s --idle-for 3s"),
+        What::State { backend: "web/a".into(), state: AdminState::Drain, close: close(Some("3s")) }
+    );
+    let rebalance = |close| What::Rebalance { pool: "web".into(), close };
+    assert_eq!(what("rebalance web --rate 5/s"), rebalance(close(None)));
+    assert_eq!(what("rebalance --stop web"), rebalance(None));
     assert_eq!(what("status"), What::Status);
     assert_eq!(what("top"), What::Top);
     assert_eq!(what("connections --json"), What::Connections);
@@ -173,7 +184,16 @@ fn bad_command_lines_say_what_would_be_right() {
         ("help", "`help` is neither", "did you mean `--help`?"),
         ("status web", "`status` does not take that many words", "`evener status`"),
         ("explain", "`explain` needs more", "`evener explain POOL [--client IP]`"),
-        ("drain a b", "`drain` does not take that many words", "`evener drain POOL/BACKEND`"),
+        ("drain a b", "`drain` does not take that many words", "`evener drain POOL/BACKEND [--close --rate N/s]`"),
+        ("drain a --close", "`drain --close` needs a --rate", "--close --rate 10/s"),
+        ("drain a --idle-for 3s", "`drain` closes nothing without --close", "--close --rate 10/s"),
+        ("ready a --close", "`ready` has no option `--close`", ""),
+        ("rebalance", "`rebalance` needs more", "`evener rebalance POOL --rate N/s`"),
+        ("rebalance web", "`rebalance` needs a --rate", "--stop"),
+        ("rebalance web --rate 5", "rate `5` is not a rate", "\"20/s\""),
+        ("rebalance web --rate 5/s --idle-for 3", "idle_for `3` has no unit", "`3s`"),
+        ("rebalance web --stop --rate 5/s", "--stop goes with no other option", "--stop"),
+        ("rebalance web --rate 5/s --rate 6/s", "--rate is given twice", "once"),
         ("drain a --client ::1", "`drain` has no option `--client`", ""),
         ("explain web --client web", "--client `web` is no IP address", "192.0.2.7"),
         ("weight a 1000", "weight `1000` is out of range", "0 to 256"),

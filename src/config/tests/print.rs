@@ -381,6 +381,7 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                 agent,
                 outlier_detection,
                 slow_start,
+                hedge_after: None,
                 backends,
             }
         };
@@ -468,8 +469,12 @@ fn config() -> impl Strategy<Value = Config> {
             admin(),
             confinement(),
         );
-        parts.prop_map(|(listeners, pools, settings, admin, confinement)| {
+        parts.prop_map(|(listeners, mut pools, settings, admin, confinement)| {
             let (timeouts, shutdown, log, limits, performance) = settings;
+            for pool in &mut pools {
+                // It has to be below the timeout.
+                pool.hedge_after = pool.slow_start.filter(|time| *time < timeouts.connect);
+            }
             Config {
                 listeners,
                 pools,
@@ -560,6 +565,7 @@ pools:
       send_proxy_protocol: pool
     agent: off
     slow_start: off
+    hedge_after: off
     outlier_detection:
       consecutive_failures: 3
       ejection_time: 10s
