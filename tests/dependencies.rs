@@ -146,7 +146,10 @@ fn is_allowed<'a>(licence: &str, allowed: &'a [String], used: &mut BTreeSet<&'a 
     let mut term = |term: &str| match term.trim() {
         YES => true,
         term => match allowed.iter().find(|allowed| *allowed == term) {
-            Some(allowed) => used.insert(allowed) || true,
+            Some(allowed) => {
+                used.insert(allowed);
+                true
+            }
             None => false,
         },
     };
