@@ -188,7 +188,8 @@ fn wait(
             PollFd::from_borrowed_fd(asker, watched),
         ];
         let count = if watch_asker { 2 } else { 1 };
-        match poll_within(&mut descriptors[..count], left) {
+        let polled = descriptors.get_mut(..count).unwrap_or_default();
+        match poll_within(polled, left) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
