@@ -87,6 +87,18 @@
 //! TLS termination, HTTP routing, UDP, scripting. A queue between threads that copy: back-pressure
 //! is the kernel's, by its socket buffers. A clock in the data path: the reaper has one for all.
 #![doc = include_str!("doc/why_not_async.md")]
+// What the world sends must not end a thread: where a place could be missing, the code says what then. The few
+// exceptions have their reason beside them; tests may be as short as they like.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
 
 pub mod acceptor;
 pub mod admin;

@@ -219,25 +219,6 @@ const BANS: &[Ban] = &[
     },
 ];
 
-/// Packages that bring an event loop along.
-const ASYNC_RUNTIMES: &[&str] = &[
-    "tokio",
-    "mio",
-    "futures",
-    "futures-core",
-    "futures-util",
-    "async-std",
-    "async-io",
-    "smol",
-    "polling",
-    "calloop",
-    "glommio",
-    "monoio",
-    "tokio-uring",
-    "hyper",
-    "actix-rt",
-];
-
 const DIRECT_DEPENDENCIES_MAX: usize = 14;
 const FILE_LINES_MAX: usize = 400;
 
@@ -512,14 +493,6 @@ fn dependencies(manifest: &str) -> BTreeMap<&str, bool> {
         .collect()
 }
 
-/// The packages of a lock file that no evener must bring along.
-fn runtimes(lock: &str) -> Vec<&str> {
-    lock.lines()
-        .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
-        .filter(|name| ASYNC_RUNTIMES.contains(name))
-        .collect()
-}
-
 /// The dependencies without a row "| `name` | …" in the README's table.
 fn without_row<'a>(dependencies: &BTreeMap<&'a str, bool>, readme: &str) -> Vec<&'a str> {
     dependencies
@@ -671,14 +644,6 @@ fn comments_texts_and_tests_are_left_out_and_nothing_else() {
     );
     assert_eq!(code("a #[cfg(test)] use x::{y, z}; b"), "a ; b");
     assert_eq!(code("\"two\nlines\" x"), "\n\"\" x");
-}
-
-#[test]
-fn no_dependency_brings_an_event_loop() {
-    let lock = read("Cargo.lock");
-    assert!(lock.contains("name = \"evener\""), "not our lock file");
-    assert_eq!(runtimes(&lock), [""; 0]);
-    assert_eq!(runtimes("name = \"mio\"\nname = \"miow\""), ["mio"]);
 }
 
 #[test]

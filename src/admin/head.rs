@@ -3,6 +3,9 @@
 //! Every header that decides something may stand in a request once: of two, somebody on the way may
 //! have read the other one.
 
+// Each byte is somebody else's: no sum of them may overflow.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use httparse::{EMPTY_HEADER, Status};
 
 use super::message::{Method, Response};
@@ -174,9 +177,9 @@ fn decoded(text: &str, plus_is_space: bool) -> Result<String, Response> {
             b'%' => {
                 let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
                 let (high, low) = (digit(bytes.next()), digit(bytes.next()));
-                let value = high
-                    .zip(low)
-                    .and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+                let value = high.zip(low).and_then(|(high, low)| {
+                    u8::try_from(high.saturating_mul(16).saturating_add(low)).ok()
+                });
                 out.push(value.ok_or_else(|| bad("a `%` without two hexadecimal digits"))?);
             }
             b'+' if plus_is_space => out.push(b' '),

@@ -1,5 +1,8 @@
 //! One request in, one response out, whatever the peer sends and however slowly.
 
+// Each byte is somebody else's: no sum of them may overflow.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use std::io::{self, ErrorKind, Read, Write};
 
 use super::guard::Guard;
@@ -66,12 +69,12 @@ fn read_request(
 ) -> Result<Request, Broken> {
     let (head, head_bytes) = read_head(peer, bytes)?;
     guard.check(&head)?;
-    let whole = head_bytes + head.body_bytes;
+    let whole = head_bytes.saturating_add(head.body_bytes);
     if head.expects_continue && bytes.len() < whole {
         peer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
     while bytes.len() < whole {
-        more(peer, bytes, whole - bytes.len())?;
+        more(peer, bytes, whole.saturating_sub(bytes.len()))?;
     }
     // What comes behind is a second request, which gets no answer: this connection has one.
     let body = bytes.get(head_bytes..whole).unwrap_or_default();
@@ -85,7 +88,7 @@ fn read_request(
 
 fn read_head(peer: &mut impl Read, bytes: &mut Vec<u8>) -> Result<(Head, usize), Broken> {
     loop {
-        more(peer, bytes, HEAD_BYTES_MAX - bytes.len())?;
+        more(peer, bytes, HEAD_BYTES_MAX.saturating_sub(bytes.len()))?;
         if let Some(found) = head::parse(bytes)? {
             return Ok(found);
         }

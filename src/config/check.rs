@@ -117,9 +117,8 @@ fn backends(config: &Config, index: usize, pool: &Pool, found: &mut Vec<(Part, P
     );
     for (place, backend) in pool.backends.iter().enumerate() {
         let part = Part::BackendAddress(index, place);
-        let first = pool.backends[..place]
-            .iter()
-            .find(|other| same_address(other, backend));
+        let mut before = pool.backends.iter().take(place);
+        let first = before.find(|other| same_address(other, backend));
         if let Some(first) = first {
             let address = quoted(&backend.address.to_string());
             let what = format!("backend {address} is in pool {} twice", quoted(&pool.name));

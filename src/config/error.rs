@@ -236,15 +236,16 @@ fn place(file: &str, text: &str, spot: Spot) -> Place {
     let line_end = after
         .find(is_break)
         .map_or(text.len(), |index| start + index);
+    let part = |start, end| text.get(start..end).unwrap_or_default();
     let bare_returns = before.matches('\r').count() - before.matches("\r\n").count();
     Place {
         file: file.to_string(),
         line: 1 + before.matches('\n').count() + bare_returns,
-        column: 1 + text[line_start..start].chars().count(),
-        width: text[start..end.min(line_end).max(start)]
+        column: 1 + part(line_start, start).chars().count(),
+        width: part(start, end.min(line_end).max(start))
             .chars()
             .count()
             .max(1),
-        line_text: text[line_start..line_end].to_string(),
+        line_text: part(line_start, line_end).to_string(),
     }
 }

@@ -233,8 +233,10 @@ impl<'t> Builder<'t, '_> {
     fn syntax_error(&self, error: &ScanError) -> Problem {
         let start = error.marker().byte_offset().unwrap_or(self.text.len());
         let start = self.text.floor_char_boundary(start);
-        let line_start = self.text[..start].rfind('\n').map_or(0, |index| index + 1);
-        let line = self.text[line_start..].lines().next().unwrap_or("");
+        let (before, behind) = self.text.split_at(start);
+        let line_start = before.rfind('\n').map_or(0, |index| index + 1);
+        let line = self.text.get(line_start..).unwrap_or(behind);
+        let line = line.lines().next().unwrap_or("");
         // The two mistakes that addresses and editors invite.
         let help = if line.contains("[:") || line.contains("]:") {
             "an IPv6 address needs quotes: \"[::1]:8080\""

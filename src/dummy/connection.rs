@@ -102,7 +102,7 @@ impl Plan {
                 return stream.shutdown(Shutdown::Write);
             }
             self.delay(stream)?;
-            stream.write_all(&buffer[..bytes])?;
+            stream.write_all(buffer.get(..bytes).unwrap_or_default())?;
         }
     }
 
@@ -136,14 +136,14 @@ fn next_request(
         received.drain(..blank_bytes);
         match http::head_length(received) {
             Ok(Some(bytes)) => {
-                let request = http::parse(&received[..bytes]);
+                let request = http::parse(received.get(..bytes).unwrap_or_default());
                 received.drain(..bytes);
                 return Ok(Some(request));
             }
             Ok(None) => {
                 let used = received.len();
                 received.resize(BUFFER_BYTES, 0);
-                let result = read_some(stream, &mut received[used..]);
+                let result = read_some(stream, received.get_mut(used..).unwrap_or_default());
                 received.truncate(used + *result.as_ref().unwrap_or(&0));
                 if result? == 0 {
                     return Ok(None);

@@ -52,12 +52,12 @@ impl Refusal {
 ///
 /// [`Refusal::HeadTooLarge`] as soon as no complete head fits in [`HEAD_BYTES_MAX`].
 pub(super) fn head_length(buffer: &[u8]) -> Result<Option<usize>, Refusal> {
-    let window = &buffer[..buffer.len().min(HEAD_BYTES_MAX)];
+    let window = buffer.get(..HEAD_BYTES_MAX).unwrap_or(buffer);
     for (at, &byte) in window.iter().enumerate() {
         if byte != b'\n' {
             continue;
         }
-        match &window[at + 1..] {
+        match window.get(at + 1..).unwrap_or_default() {
             [b'\n', ..] => return Ok(Some(at + 2)),
             [b'\r', b'\n', ..] => return Ok(Some(at + 3)),
             _ => {}

@@ -117,8 +117,8 @@ fn cgroup_pids() -> Option<(u64, u64)> {
             {
                 tightest = Some((limit, used));
             }
-            match path.rfind('/') {
-                Some(slash) => path = &path[..slash],
+            match path.rsplit_once('/') {
+                Some((parent, _)) => path = parent,
                 None => break,
             }
         }

@@ -7,6 +7,9 @@
 //! wakes anybody (`SO_RCVLOWAT`). That is for hellos in several segments; one that has come whole
 //! costs a single `recvfrom`.
 
+// Each byte is somebody else's: no sum of them may overflow.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -64,8 +67,9 @@ pub fn look(stream: BorrowedFd<'_>, deadline: Instant) -> Result<Hello, HelloErr
             return Err(HelloError::Left);
         }
         seen = come;
-        if wanted != come + missing {
-            wanted = come + missing;
+        let enough = come.saturating_add(missing);
+        if wanted != enough {
+            wanted = enough;
             wake_at(stream, wanted);
         }
         has_ended = wait(stream, left);

@@ -278,7 +278,8 @@ pub(super) fn wait_any(
         ];
         let begin = usize::from(second.is_none());
         let end = if asker.is_watched { 3 } else { 2 };
-        match poll_within(&mut descriptors[begin..end], left) {
+        let polled = descriptors.get_mut(begin..end).unwrap_or_default();
+        match poll_within(polled, left) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }

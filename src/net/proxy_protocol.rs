@@ -6,6 +6,9 @@
 //! be it copied or spliced, and there is no surplus to carry about. That costs two system calls when the
 //! header comes in one piece, as it does from every proxy.
 
+// Each byte is somebody else's: no sum of them may overflow.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -38,12 +41,8 @@ pub fn receive(stream: &Stream, deadline: Instant) -> Result<Endpoints, HeaderEr
     let mut buffer = [0; HEADER_BYTES_MAX];
     let mut taken = 0;
     loop {
-        let seen = taken
-            + look(
-                stream,
-                buffer.get_mut(taken..).unwrap_or_default(),
-                deadline,
-            )?;
+        let room = buffer.get_mut(taken..).unwrap_or_default();
+        let seen = taken.saturating_add(look(stream, room, deadline)?);
         let (endpoints, end) = match parse(buffer.get(..seen).unwrap_or_default()) {
             Parsed::Header { endpoints, length } => (Some(endpoints), length),
             // Up to here all of it belongs to the header. Taken off, it wakes nobody again.

@@ -83,8 +83,9 @@ impl Write for Name {
         let room = NAME_BYTES_MAX - self.length;
         let fits = text.floor_char_boundary(room);
         let end = self.length + fits;
-        if let Some(place) = self.bytes.get_mut(self.length..end) {
-            place.copy_from_slice(&text.as_bytes()[..fits]);
+        let text = text.as_bytes().get(..fits);
+        if let (Some(place), Some(text)) = (self.bytes.get_mut(self.length..end), text) {
+            place.copy_from_slice(text);
             self.length = end;
         }
         Ok(())
@@ -102,7 +103,7 @@ pub fn name_of(what: impl fmt::Display, whose: &str) -> Name {
     let _ = write!(name, "{what}");
     let room = NAME_BYTES_MAX - name.length;
     let start = whose.ceil_char_boundary(whose.len().saturating_sub(room));
-    let _ = name.write_str(&whose[start..]);
+    let _ = name.write_str(whose.get(start..).unwrap_or_default());
     name
 }
 

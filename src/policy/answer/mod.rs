@@ -4,6 +4,9 @@
 //! An answer is judged from its first bytes, of a bounded number: a probe neither stores nor waits for
 //! a body. What came is shown in reasons with every byte escaped that is not printable ASCII.
 
+// Each byte is somebody else's: no sum of them may overflow.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 pub mod bytes;
 pub mod http;
 

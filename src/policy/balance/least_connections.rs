@@ -22,7 +22,7 @@ fn pick(choice: &Choice<'_>) -> Option<Pick> {
     // The first of equals wins, so the search begins where the rotation is: equals take turns, by
     // their weights, and backends that are mostly idle are served as by round robin.
     let turn = choice.ticket.checked_rem(slots.len() as u64)?;
-    let (before, after) = members.split_at(slots[turn as usize]);
+    let (before, after) = members.split_at(*slots.get(turn as usize)?);
     after
         .iter()
         .chain(before)

@@ -45,6 +45,10 @@ fn first(choice: &Choice<'_>, admit: Admit<'_>) -> Option<Pick> {
     members.into_iter().find_map(admit).or(Some(anybody))
 }
 
+#[allow(
+    clippy::indexing_slicing,
+    reason = "a place found in `members` is one in `ranks`, which has as many"
+)]
 fn standing(choice: &Choice<'_>) -> Vec<String> {
     let members = choice.rotation.members();
     let mut ranks = vec![None; members.len()];

@@ -72,13 +72,15 @@ impl Rotation {
     /// is no member.
     pub fn turn(&self, n: u64) -> Option<Member> {
         let slot = n.checked_rem(self.slots.len() as u64)?;
-        Some(self.members[self.slots[slot as usize]])
+        let member = self.slots.get(slot as usize)?;
+        self.members.get(*member).copied()
     }
 
     /// One whole cycle beginning at the slot `start`, which is at most the number of slots.
     pub(super) fn cycle_from(&self, start: usize) -> impl Iterator<Item = Member> + Clone {
         let (before, after) = self.slots.split_at(start);
-        after.iter().chain(before).map(|&slot| self.members[slot])
+        let slots = after.iter().chain(before);
+        slots.filter_map(|slot| self.members.get(*slot).copied())
     }
 
     /// Looks at one cycle beginning at the slot `start`, counts the slots whose backend is

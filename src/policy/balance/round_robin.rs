@@ -64,7 +64,9 @@ fn standing(choice: &Choice<'_>) -> Vec<String> {
     let (before, after) = slots.split_at(start as usize);
     let mut distances = vec![None; choice.rotation.len()];
     for (distance, &member) in after.iter().chain(before).enumerate() {
-        distances[member].get_or_insert(distance);
+        if let Some(first) = distances.get_mut(member) {
+            first.get_or_insert(distance);
+        }
     }
     let tell = |distance| match distance {
         Some(0) => "it is its turn".to_owned(),

@@ -93,6 +93,10 @@ fn ln(x: f64) -> f64 {
     exponent as f64 * std::f64::consts::LN_2 + 2.0 * s * series
 }
 
+#[allow(
+    clippy::indexing_slicing,
+    reason = "`order` holds the places of `members`, and `ranks` has as many"
+)]
 fn standing(choice: &Choice<'_>) -> Vec<String> {
     let members = choice.rotation.members();
     let cost = |member: &Member| cost(draw(choice, *member), member.weight);

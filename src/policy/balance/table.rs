@@ -39,6 +39,10 @@ impl Table {
     pub const ENTRIES: u32 = 65_537;
 
     /// The table of backends with these keys and weights, by index.
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "turns are places in `preferences`, and `at` is kept below the number of entries"
+    )]
     pub fn new(keys: &[u64], weights: &[u32]) -> Table {
         let mut order: Vec<(u64, u32, u32)> = (0..)
             .zip(keys.iter().zip(weights))

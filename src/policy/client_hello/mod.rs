@@ -9,6 +9,9 @@
 //! Each call begins anew. That is cheap, since hellos come in one or two segments, and a call remembers
 //! nothing that could be wrong.
 
+// Each byte is somebody else's: no sum of them may overflow.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod fields;
 mod records;
 
@@ -62,7 +65,7 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         (Ok(Some(name)), _) => Parsed::Hello(Hello::Name(name.to_vec())),
         (Ok(None), _) => Parsed::Hello(Hello::NoName),
         (Err(Stop::NeedMore(missing)), next) => {
-            let room = HELLO_BYTES_MAX - bytes.len();
+            let room = HELLO_BYTES_MAX.saturating_sub(bytes.len());
             match next {
                 Next::Content(left) if missing <= room => Parsed::NeedMore(missing.min(left)),
                 Next::Header(left) if missing <= room => Parsed::NeedMore(left),

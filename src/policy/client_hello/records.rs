@@ -55,10 +55,10 @@ pub(super) fn handshake(mut stream: &[u8]) -> Handshake<'_> {
         } else {
             bytes.to_mut().extend_from_slice(fragment);
         }
-        if fragment.len() < length {
-            break Next::Content(length - fragment.len());
+        match length.saturating_sub(fragment.len()) {
+            0 => stream = behind,
+            missing => break Next::Content(missing),
         }
-        stream = behind;
     };
     Handshake { bytes, next }
 }

@@ -6,6 +6,11 @@ const POLYNOMIAL: u32 = 0x82f6_3b78;
 /// What each value of a byte does to the sum.
 const TABLE: [u32; 256] = table();
 
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "run by the compiler, which would say so"
+)]
 const fn table() -> [u32; 256] {
     let mut table = [0; 256];
     let mut byte = 0;

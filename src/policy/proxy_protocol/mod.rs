@@ -5,6 +5,9 @@
 //! makes the header of the other way. Who may send a header, and what becomes of a connection without
 //! one, is decided in `session::admit`.
 
+// Each byte is somebody else's: no sum of them may overflow.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod checksum;
 mod v1;
 mod v2;

@@ -27,7 +27,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
         return Parsed::Invalid(Fault::Protocol);
     }
     let line_bytes = bytes.iter().take(LINE_BYTES_MAX).position(|b| *b == b'\r');
-    let length = line_bytes.unwrap_or(bytes.len()) + 2;
+    let length = line_bytes.unwrap_or(bytes.len()).saturating_add(2);
     if length > LINE_BYTES_MAX {
         return Parsed::Invalid(Fault::LineTooLong);
     }
@@ -35,7 +35,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
         let shortest = HEADER_BYTES_MIN.saturating_sub(bytes.len());
         return Parsed::NeedMore(shortest.max(2));
     };
-    match bytes.get(line_bytes + 1) {
+    match bytes.get(line_bytes.saturating_add(1)) {
         None => return Parsed::NeedMore(1),
         Some(b'\n') => {}
         Some(_) => return Parsed::Invalid(Fault::LineEnd),

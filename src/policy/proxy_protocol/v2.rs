@@ -43,11 +43,12 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
     let (Some(kind), Some([high, low])) = (kind, bytes.get(14..FIXED_BYTES)) else {
         return Parsed::NeedMore(FIXED_BYTES.saturating_sub(bytes.len()));
     };
-    let length = FIXED_BYTES + usize::from(u16::from_be_bytes([*high, *low]));
+    let length = FIXED_BYTES.saturating_add(u16::from_be_bytes([*high, *low]).into());
     if length > HEADER_BYTES_MAX {
         return Parsed::Invalid(Fault::TooLong);
     }
-    if length < FIXED_BYTES + kind.address_bytes() {
+    let fields = FIXED_BYTES.saturating_add(kind.address_bytes());
+    if length < fields {
         return Parsed::Invalid(Fault::TooShort);
     }
     let Some(header) = bytes.get(..length) else {
@@ -57,7 +58,6 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
         _ if is_local => Endpoints::Local,
         Kind::Unspecified => Endpoints::Unknown,
         Kind::Other { .. } | Kind::Tcp4 | Kind::Tcp6 => {
-            let fields = FIXED_BYTES + kind.address_bytes();
             if let Err(fault) = check_fields(header, fields) {
                 return Parsed::Invalid(fault);
             }
@@ -133,7 +133,8 @@ fn check_fields(header: &[u8], start: usize) -> Result<(), Fault> {
         let [kind, high, low, ..] = field else {
             return Err(Fault::Extension);
         };
-        let value = at + 3..at + 3 + usize::from(u16::from_be_bytes([*high, *low]));
+        let begin = at.saturating_add(3);
+        let value = begin..begin.saturating_add(u16::from_be_bytes([*high, *low]).into());
         at = value.end;
         if *kind == TYPE_CRC32C && (value.len() != 4 || checksum.replace(value).is_some()) {
             return Err(Fault::Extension);
