@@ -7,11 +7,10 @@ use crate::config::closing::Close;
 
 /// The order, as the API takes it.
 pub(super) fn order(close: &Close) -> Value {
-    let mut order = json!({"rate": close.rate});
-    if let Some(idle_for) = &close.idle_for {
-        order["idle_for"] = json!(idle_for);
+    match &close.idle_for {
+        Some(idle_for) => json!({"rate": close.rate, "idle_for": idle_for}),
+        None => json!({"rate": close.rate}),
     }
-    order
 }
 
 /// What a rebalance has begun, or ended.

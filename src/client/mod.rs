@@ -81,10 +81,11 @@ pub fn run<E: std::fmt::Display>(
             state,
             close,
         } => {
-            let mut order = json!({"state": AdminState::word(*state)});
-            if let Some(close) = close {
-                order["close"] = closing::order(close);
-            }
+            let state = AdminState::word(*state);
+            let order = match close {
+                Some(close) => json!({"state": state, "close": closing::order(close)}),
+                None => json!({"state": state}),
+            };
             change_backend(ask, &server, backend, &order)
         }
         What::Rebalance { pool, close } => {
