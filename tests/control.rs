@@ -545,9 +545,9 @@ fn metrics_are_as_prometheus_wants_them() {
     assert!(!text.contains("client=\""), "{text}");
 }
 
-/// The names and types of a table in the README, and of what a real evener answers.
+/// The names and types of the table for operators, and of what a real evener answers.
 #[test]
-fn the_readme_has_every_metric_and_no_other() {
+fn the_page_for_operators_has_every_metric_and_no_other() {
     let all = dummies(["a"]);
     let (_evener, admin) = start(&named(&all, &["a"]), &[FAST]);
     let text = admin.get("/metrics").body;
@@ -555,9 +555,9 @@ fn the_readme_has_every_metric_and_no_other() {
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE evener_"));
     let mut real: Vec<String> = types.map(|rest| format!("evener_{rest}")).collect();
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
-    let readme = readme.unwrap();
-    let rows = readme.lines().filter(|line| line.starts_with("| `evener_"));
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operating.md"));
+    let page = page.unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `evener_"));
     let mut told: Vec<String> = rows
         .flat_map(|row| {
             let cells: Vec<&str> = row.split('|').map(str::trim).collect();

@@ -136,28 +136,3 @@ fn every_atomic_is_on_the_page_of_orderings() {
     assert!(names.len() > 7, "{names:?}");
     assert_eq!(rows.matches("| [`").count(), names.len(), "{names:?}");
 }
-
-/// Every file that a page of the course links to is there.
-#[test]
-fn the_links_lead_somewhere() {
-    let pages = [
-        ("examples/README.md", "examples"),
-        ("examples/exercises/README.md", "examples/exercises"),
-        ("CONTRIBUTING.md", ""),
-        ("README.md", ""),
-    ];
-    for (page, dir) in pages {
-        let text = read(page);
-        let links = text
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next());
-        for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
-            let path = link.split('#').next().unwrap_or_default();
-            assert!(
-                root().join(dir).join(path).exists(),
-                "{page} links to {link}"
-            );
-        }
-    }
-}
