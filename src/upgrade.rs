@@ -6,6 +6,19 @@
 //! the other. SO_REUSEPORT would give each process a backlog of its own, and lose what waits in that
 //! of the old one. If the new one fails, nothing has happened.
 //!
+//! ```text
+//!   old process                                            new process
+//!
+//!   serves ── SIGUSR2 ──▶ starts it ── sockets, a pipe ──▶ reads its config, takes the sockets
+//!     ▲                      │ goes on serving             probes every backend once
+//!     │                      ▼                                │
+//!     │                   waits for the word ◀──── 'R' ────── serves
+//!     │ it ended without,    │
+//!     └─ or a minute is over │ the word
+//!                            ▼
+//!                         stops accepting, drains, ends
+//! ```
+//!
 //! The main thread starts the new process; a thread that lives for as long as that takes waits for its
 //! word.
 
