@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 /// below its own; two modules of one row know nothing of each other.
 const FLOORS: &[&[&str]] = &[
     &["server", "demo"],
+    &["fuzzing"],
     &["client"],
     &["api"],
     &["admin"],
@@ -46,6 +47,7 @@ const FLOORS: &[&[&str]] = &[
 
 /// Beyond the floors: what a module needs of the rows below is less than all of it.
 const KNOWS_ONLY: &[(&str, &[&str])] = &[
+    ("fuzzing", &["admin", "api", "control"]),
     ("client", &["config", "net", "policy", "threads"]),
     (
         "admin",
