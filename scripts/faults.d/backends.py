@@ -60,9 +60,7 @@ def failed_of(count, client=ask, expect=b"hello", pause=0.0):
 def refused(world):
     """One of two backends refuses, no health checks: clients that fail"""
     Server(9002, echo)
-    evener = world.start([9001, 9002], checks=False)
-    if world.is_evener:
-        evener.baseline()
+    world.start([9001, 9002], checks=False)
     failed, worst = failed_of(100)
     return verdict(world, failed == 0 and worst < 1, f"{failed} of 100, slowest {worst * 1000:.0f} ms")
 
@@ -72,9 +70,7 @@ def syn_black_hole(world):
     """One of two backends answers no SYN, no health checks, connect timeout 1 s: clients that fail"""
     Server(9002, echo)
     kept = black_hole(9001)
-    evener = world.start([9001, 9002], connect="1s", checks=False)
-    if world.is_evener:
-        evener.baseline()
+    world.start([9001, 9002], connect="1s", checks=False)
     failed, worst = failed_of(20)
     del kept
     return verdict(world, failed == 0 and worst < 4, f"{failed} of 20, slowest {worst:.1f} s")
@@ -86,7 +82,7 @@ def hedged_black_hole(world):
     Server(9002, echo)
     kept = black_hole(9001)
     pool = {"hedge_after": "100ms"}
-    world.start([9001, 9002], connect="1s", checks=False, pool=pool).baseline()
+    world.start([9001, 9002], connect="1s", checks=False, pool=pool)
     failed, worst = failed_of(20)
     del kept
     check(failed == 0 and worst < 1, f"{failed} of 20, slowest {worst:.1f} s")
@@ -161,7 +157,6 @@ def frozen_backend(world):
     Server(9002, echo)
     check_often = {"type": "send_expect", "send": "ping", "expect": "ping", "interval": "200ms", "timeout": "200ms"}
     evener = world.start([9001, 9002], pool={"health_check": check_often})
-    evener.baseline()
     begin = time.monotonic()
     frozen.signal(signal.SIGSTOP)
     evener.wait_log("is DOWN")
@@ -178,9 +173,7 @@ def killed_under_load(world):
     """One of two backends is killed under load: new clients that fail, and what its open ones see"""
     doomed = dummy(world, 9001)
     Server(9002, echo)
-    evener = world.start([9001, 9002])
-    if world.is_evener:
-        evener.baseline()
+    world.start([9001, 9002])
     held = [connect() for _ in range(10)]
     for sock in held:
         sock.sendall(b"x")
@@ -206,8 +199,6 @@ def all_down_and_back(world):
     """All backends die, for 3 s, and come back: CPU meanwhile, until a client is served again"""
     server = Server(9001, echo)
     proxy = world.start([9001])
-    if world.is_evener:
-        proxy.baseline()
     server.die()
     time.sleep(1)
     load = Load(threads=1, pause=0.05, client=lambda: ask(timeout=1))
@@ -255,9 +246,7 @@ def recovery_with_slow_start(world):
 def flapping(world):
     """One of two backends is 300 ms up, 300 ms down, under load: clients that fail"""
     Server(9002, echo)
-    evener = world.start([9001, 9002])
-    if world.is_evener:
-        evener.baseline()
+    world.start([9001, 9002])
     load = Load(threads=2, pause=0.002)
     end = time.monotonic() + (60 if world.long else 10)
     while time.monotonic() < end:
@@ -340,8 +329,7 @@ def own_listener_as_backend(world):
 def resets_under_churn(world):
     """4 clients that reset at a random moment, over and over for 5 s, beside 2 that are served: those that fail"""
     Server(9001, echo)
-    evener = world.start([9001])
-    evener.baseline()
+    world.start([9001])
 
     def rude():
         try:
@@ -364,8 +352,7 @@ def resets_under_churn(world):
 def served_after_everything_is_idle(world):
     """Nobody comes for 4 s (parked threads end), then 50 at once: the slowest"""
     Server(9001, echo)
-    evener = world.start([9001])
-    evener.baseline()
+    world.start([9001])
     time.sleep(4)
     times = []
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from house import Evener, Failure, Server, ask, check, connect, echo, eventually, read_exactly, scenario
+from house import Evener, Failure, Server, ask, check, connect, eventually, read_exactly, scenario
 
 # What may be asked of a call beyond the general, by its manual page.
 ERRNOS = {
@@ -167,9 +167,7 @@ def every_errno_while_it_serves(world):
     """Every call fails with every errno while clients come and a reload: it lives, the invariants hold after each"""
     servers()
     calls = all_calls(world)
-    evener = Evener(world, config(world)).started()
-    world.proxy = evener
-    evener.baseline()
+    evener = world.start_evener(config(world))
     count, bad = 0, []
     for call in calls:
         errnos = ERRNOS.get(call, GENERAL).split()
@@ -182,9 +180,7 @@ def every_errno_while_it_serves(world):
         except Failure as error:
             bad.append(f"{call} {errnos}: {error}")
             evener.end()
-            evener = Evener(world, config(world)).started()
-            world.proxy = evener
-            evener.baseline()
+            evener = world.start_evener(config(world))
     check(not bad, f"{len(bad)} of {len(calls)} calls:\n" + "\n".join(bad))
     return f"{count} cases"
 

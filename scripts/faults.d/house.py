@@ -210,6 +210,15 @@ def is_served():
     return ask() == b"hello"
 
 
+def is_let_in():
+    """Is a client that says nothing and goes connected to?"""
+    try:
+        connect(5).close()
+        return True
+    except OSError:
+        return False
+
+
 class Load:
     """Clients that come one after another on some threads until it is stopped, and what went wrong."""
 
@@ -365,25 +374,28 @@ class Evener(Program):
         return len(os.listdir(proc / "task")), len(os.listdir(proc / "fd"))
 
     def baseline(self):
-        """Taken when it is idle: after a client, so that what is made once is there."""
-        eventually("a first client that is served", is_served)
-        eventually("its session to be over", lambda: self.metrics()["evener_connections_active"] == 0)
-        self.base = eventually("quiet", self._quiet)
+        """What it holds while nothing happens."""
+        try:
+            self.base = eventually("quiet", self._quiet, 3)
+        except Failure:
+            # Never quiet: with thousands of backends there are always probes.
+            self.base = tuple(map(max, zip(*(self._sample() for _ in range(50)))))
+        return self
+
+    def _sample(self):
+        time.sleep(0.02)
+        return self.held()
 
     def _quiet(self):
         before = self.held()
         time.sleep(0.3)
         return before if self.held() == before else None
 
-    def check_invariants(self, fresh=is_served):
-        """The set of RELIABILITY: what must hold after whatever has happened."""
+    def check_invariants(self):
+        """What must hold after whatever has happened."""
         check(self.process.poll() is None, f"evener has ended: {self.process.poll()}")
-        eventually("a fresh client that is served", fresh)
-        eventually("every gauge of sessions to be 0", self._is_idle)
-        metrics = self.metrics()
-        accepted = metrics["evener_listener_connections_total"]
-        ended = metrics["evener_sessions_closed_total"]
-        check(accepted == ended, f"{accepted} accepted, {ended} ended")
+        eventually("a fresh client that is let in", is_let_in)
+        eventually("every gauge of sessions to be 0, and as many ended as were accepted", self._is_idle)
         eventually(f"threads and descriptors as before ({self.base})", self._is_back, SETTLE_SECONDS)
         check(not self.close_wait(), f"sockets in CLOSE_WAIT: {self.close_wait()}")
         check("panicked" not in self.log(), f"a panic: {self.line('panicked')}")
@@ -391,7 +403,8 @@ class Evener(Program):
     def _is_idle(self):
         metrics = self.metrics()
         gauges = [value for name, value in metrics.items() if re.fullmatch(r"evener_\w+_active", name)]
-        return not any(gauges) and not metrics.get("evener_pool_queue_length")
+        accepted, ended = metrics["evener_listener_connections_total"], metrics["evener_sessions_closed_total"]
+        return not any(gauges) and not metrics.get("evener_pool_queue_length") and accepted == ended
 
     def _is_back(self):
         threads, descriptors = self.held()
@@ -440,11 +453,15 @@ class World:
             timeouts = {"connect": connect, "idle": idle, "half_close": half_close}
             pool = {**(pool or {}), **({} if checks else {"health_check": "off"})}
             config = self.config(ports, pool, **{"timeouts": timeouts, **sections})
-            self.proxy = Evener(self, config).started()
-            return self.proxy
+            return self.start_evener(config)
         start = {"haproxy": self._haproxy, "nginx": self._nginx}[self.kind]
         self.proxy = start(ports, connect, idle, half_close, checks)
         eventually("the proxy to listen", self._listens)
+        return self.proxy
+
+    def start_evener(self, config, **how):
+        """evener with a config of the scenario's own, idle and measured."""
+        self.proxy = Evener(self, config, **how).started().baseline()
         return self.proxy
 
     @staticmethod

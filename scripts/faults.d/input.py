@@ -124,9 +124,7 @@ def hostile_names(world):
     check("\x1b" not in evener.log(), "an escape code in the message")
     check(not any(line.startswith("2026-01-01") for line in evener.log().splitlines()), "a forged line")
     name = "\"'<script>alert(1)</script>\\{}%s$(id)"
-    evener = Evener(world, world.config([{"name": name, "address": "127.0.0.1:9001"}])).started()
-    world.proxy = evener
-    evener.baseline()
+    evener = world.start_evener(world.config([{"name": name, "address": "127.0.0.1:9001"}]))
     check(name in evener.backends(), "another name in the API")
     metrics = evener.call("GET", "/metrics")[1].splitlines()
     check(all(line.startswith(("#", "evener_", "process_")) for line in metrics), "a broken metric")
@@ -150,7 +148,6 @@ def admin_from_a_web_page(world):
     """What a web page could send to the admin port: a change that came through"""
     Server(9001, echo)
     evener = world.start([9001])
-    evener.baseline()
     path = "/api/v1/backends/b9001"
     body = {"state": "maintenance"}
     tries = {
@@ -175,7 +172,6 @@ def admin_in_pieces_and_too_much(world):
     """Slow, huge, broken and random requests to the admin port: it answers others, nothing is left"""
     Server(9001, echo)
     evener = world.start([9001])
-    evener.baseline()
     random.seed(11)
     requests = [
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
@@ -256,8 +252,7 @@ def proxy_headers_at_every_split(world):
     Server(9001, watch)
     config = world.config([9001], {"health_check": "off"})
     config["listeners"][0]["accept_proxy_protocol"] = {"from": ["127.0.0.1"], "timeout": "2s"}
-    evener = Evener(world, config).started()
-    world.proxy = evener
+    world.start_evener(config)
     count = 0
     for header in GOOD_HEADERS:
         for at in range(len(header) + 1):
@@ -291,8 +286,7 @@ def spoofed_proxy_header(world):
     Server(9001, watch)
     config = world.config([9001], {"health_check": "off"})
     config["listeners"][0]["accept_proxy_protocol"] = {"from": ["10.0.0.0/8"], "timeout": "2s"}
-    evener = Evener(world, config).started()
-    world.proxy = evener
+    evener = world.start_evener(config)
     header = GOOD_HEADERS[0]
     with connect() as sock:
         sock.sendall(header)
@@ -314,7 +308,7 @@ def ten_thousand_backends(world):
     evener = Evener(world, config).started()
     check(is_served(), "it does not serve")
     took = time.monotonic() - begin
-    world.proxy = evener
+    world.proxy = evener.baseline()
     check(took < 5, f"{took:.1f} s")
     return f"{took:.1f} s"
 
@@ -326,8 +320,7 @@ def random_bytes_from_clients(world):
     config = world.config([9001])
     config["listeners"][0]["routes"] = [{"sni": ["a.example", "*.b.example"], "pool": "p"}]
     config["listeners"][0]["routes_timeout"] = "1s"
-    evener = Evener(world, config).started()
-    world.proxy = evener
+    evener = world.start_evener(config)
     hello = b"\x16\x03\x01" + struct.pack("!H", 300) + b"\x01\x00\x01\x28\x03\x03"
 
     def wild():

@@ -117,7 +117,6 @@ def signals_of_all_kinds_at_once(world):
     """200 signals that must not end it (HUP, WINCH, CHLD, USR1 left out) at random, under load: clients that fail"""
     Server(9001, echo)
     evener = world.start([9001])
-    evener.baseline()
     load = Load(threads=2, pause=0.002)
     for _ in range(200):
         evener.signal(random.choice([signal.SIGHUP, signal.SIGWINCH, signal.SIGCHLD, signal.SIGCONT, signal.SIGPIPE]))
@@ -139,7 +138,6 @@ def a_thousand_reloads_under_load(world):
     Server(9001, echo)
     Server(9002, echo)
     evener = world.start([9001, 9002])
-    evener.baseline()
     both, one = world.config([9001, 9002]), world.config([9001])
     reload_files(world, evener, [one, both] * 20)
     memory = evener.memory_kib()
@@ -216,7 +214,6 @@ def new_address_is_taken(world):
     Server(9001, echo)
     taken = listen(8081)
     evener = world.start([9001])
-    evener.baseline()
     config = world.config([9001])
     config["listeners"].append({"name": "more", "bind": "127.0.0.1:8081", "pool": "p"})
     evener.write(config)
@@ -283,7 +280,6 @@ def stopped_and_continued(world):
     """SIGSTOP, later SIGCONT, with an idle timeout shorter than that: sessions that live, clients that waited"""
     Server(9001, echo)
     evener = world.start([9001], idle="2s")
-    evener.baseline()
     held = [talking() for _ in range(5)]
     evener.signal(signal.SIGSTOP)
     waiting = [connect(60) for _ in range(20)]

@@ -53,7 +53,6 @@ def descriptors_run_out(world):
     """64 descriptors (prlimit on the live process), 200 clients at once: clients that are served"""
     Server(9001, echo)
     evener = world.start([9001])
-    evener.baseline()
     soft, hard = resource.prlimit(evener.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(evener.pid, resource.RLIMIT_NOFILE, (64, hard))
     before = evener.cpu_seconds()
@@ -74,9 +73,7 @@ def threads_are_refused(world):
     user = 54321
     how = {"user": user, "limits": [(resource.RLIMIT_NPROC, 40)]}
     # A limit of the config that is too high on purpose: evener's own one would keep it from the edge.
-    evener = Evener(world, world.config([9001]), **how).started()
-    world.proxy = evener
-    evener.baseline()
+    evener = world.start_evener(world.config([9001]), **how)
     served = crowd(100, hold=0.2)
     check(served == 100, f"{served} of 100")
     told = evener.line("room for")
@@ -88,7 +85,6 @@ def second_thread_of_a_pair_is_refused(world):
     """Every clone3 fails while 20 clients come (strace): clients that are served later"""
     Server(9001, echo)
     evener = world.start([9001])
-    evener.baseline()
     time.sleep(2.5)  # Parked threads have ended.
     trace = world.scratch / "strace.log"
     command = ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=clone3,clone"]
@@ -164,6 +160,7 @@ def stopped_readers(world):
         sock = connect()
         sock.sendall(b"!")
         stopped.append(sock)
+    eventually("100 sessions", lambda: evener.metrics()["evener_connections_active"] == 100)
     load = Load(threads=1, pause=0.02)
     eventually("their end", lambda: evener.metrics()["evener_connections_active"] <= 2, 60)
     load.stop().none_failed()
@@ -177,7 +174,6 @@ def flood_and_the_admin_port(world):
     """A flood of connections, all places taken: the slowest answer of the admin port"""
     Server(9001, echo)
     evener = world.start([9001], limits={"max_connections": 50})
-    evener.baseline()
     held = [connect() for _ in range(50)]
     eventually("a full house", lambda: evener.metrics()["evener_connections_active"] == 50)
     flood = [connect(60) for _ in range(300)]
@@ -199,7 +195,6 @@ def slow_clients(world):
     raise_own_limit()
     Server(9001, echo)
     evener = world.start([9001])
-    evener.baseline()
     slow = [connect(30) for _ in range(1000)]
     stop = threading.Event()
 
@@ -233,7 +228,7 @@ def log_that_nobody_reads(world):
     # The first lines are read, to know that it has started.
     evener = Evener(world, world.config([9001]), stdout=inward)
     os.close(inward)
-    world.proxy = evener
+    world.proxy = evener.baseline()
     said = b""
     while b"Load Balancer started" not in said:
         said += os.read(outward, 4096)
@@ -262,7 +257,7 @@ def log_pipe_is_closed(world):
     outward, inward = os.pipe()
     evener = Evener(world, world.config([9001]), stdout=inward)
     os.close(inward)
-    world.proxy = evener
+    world.proxy = evener.baseline()
     said = b""
     while b"Load Balancer started" not in said:
         said += os.read(outward, 4096)
@@ -277,7 +272,6 @@ def slow_peers_of_the_admin_port(world):
     """20 connections to the admin port that say nothing: until it answers others, sessions meanwhile"""
     Server(9001, echo)
     evener = world.start([9001])
-    evener.baseline()
     mute = [connect(address=ADMIN) for _ in range(20)]
     load = Load(threads=1, pause=0.01)
     begin = time.monotonic()
@@ -303,11 +297,9 @@ def memory_is_short(world):
     if b"ld-linux" not in Path(world.evener).read_bytes():
         raise NotAsked("a static program reserves no arenas")
     Server(9001, echo)
-    evener = Evener(world, world.config([9001]), limits=[(resource.RLIMIT_AS, 2 << 30)]).started()
-    world.proxy = evener
+    evener = world.start_evener(world.config([9001]), limits=[(resource.RLIMIT_AS, 2 << 30)])
     served = crowd(300, hold=0.1)
     check(served == 300, f"{served} of 300")
-    evener.baseline()
     return f"{served} of 300; {evener.line('room for').split('info')[1].strip()[:60]}"
 
 

@@ -40,7 +40,7 @@ def in_child(scenario, proxy, options, pipe):
     world = World(proxy, options)
     try:
         figure = scenario.run(world)
-        if isinstance(world.proxy, Evener) and hasattr(world.proxy, "base"):
+        if isinstance(world.proxy, Evener) and world.proxy.process.poll() is None:
             world.proxy.check_invariants()
         word = "ok"
     except NotAsked as error:
