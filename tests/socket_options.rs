@@ -294,6 +294,24 @@ fn a_client_that_says_nothing_is_not_accepted_yet() {
     assert_eq!(admin.status()["listeners"][0]["total"], 1);
 }
 
+/// Clients that a full evener lets wait: the kernel completes the handshake of so many, and lets the SYN of
+/// others go unanswered.
+#[test]
+fn no_more_clients_wait_than_the_backlog_holds() {
+    let server = Server::start();
+    let listener = "max_connections: 1, socket: { backlog: 3 }";
+    let evener = Evener::start(&config(listener, "retries: 0", &[server.address()]));
+    let _inside = session(&evener, &server);
+    let patience = Duration::from_millis(300);
+    let mut waiting = Vec::new();
+    while let Ok(client) = TcpStream::connect_timeout(&evener.address(0), patience) {
+        waiting.push(client);
+        assert!(waiting.len() < 10, "nothing bounds the backlog");
+    }
+    // Linux lets in one more than it is told.
+    assert!(waiting.len() <= 4, "{} wait", waiting.len());
+}
+
 #[test]
 fn what_can_not_be_had_names_the_key_and_what_to_try() {
     let backend: SocketAddr = ([127, 0, 0, 1], 9).into();
