@@ -10,7 +10,7 @@ mod support;
 
 use std::cell::Cell;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -19,7 +19,7 @@ use std::process::Command;
 use rustix::process::{Pid, Signal, kill_process};
 use support::{
     Dummy, Evener, Load, RefusingPort, Server, TempDir, config, connect, eventually, is_live,
-    who_serves,
+    try_connect, who_serves,
 };
 
 const TAKEN_OVER: &str = " serves now, and this one drains";
@@ -107,6 +107,22 @@ fn no_client_is_refused_or_reset_while_a_new_process_takes_over() {
     let account = load.finish();
     assert_eq!(account.errors, [""; 0], "of {} clients", account.answers());
     second.stop();
+}
+
+#[test]
+fn a_listener_that_refuses_clients_goes_on_refusing_them() {
+    let (dead, port) = (RefusingPort::new(), RefusingPort::new());
+    let text = config(&[dead.address()], &["when_down: refuse"], &[]);
+    let evener = Evener::start(&text.replace("127.0.0.1:0", &port.address().to_string()));
+    evener.wait_log("refuses clients");
+    let new = Successor::of(&evener);
+    ended(&evener);
+    evener.wait_log_count("refuses clients", 2);
+    let error = try_connect(port.address()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    let is_alarm = |line: &String| line.contains("an inherited socket");
+    assert!(!evener.log().iter().any(is_alarm), "a false alarm");
+    new.stop();
 }
 
 #[test]

@@ -107,6 +107,11 @@ impl Listening {
         })
     }
 
+    /// Does it refuse clients now?
+    pub fn refuses(&self) -> bool {
+        self.door.lock().door == Door::Refusing
+    }
+
     /// Lets the kernel refuse whoever comes, until [`Listening::reopen`]; says whether it did not before.
     /// Clients still in the backlog are reset.
     ///

@@ -273,9 +273,11 @@ impl Entrances {
 
     /// The sockets once more, for another program.
     pub(super) fn for_another_program(&self) -> io::Result<Vec<OwnedFd>> {
-        let sockets = self.open.iter();
+        // One that refuses clients does not listen: a new program makes one of its own.
+        let sockets = self.open.iter().map(|entrance| &entrance.socket);
         sockets
-            .map(|entrance| entrance.socket.for_another_program())
+            .filter(|socket| !socket.refuses())
+            .map(|socket| socket.for_another_program())
             .collect()
     }
 
