@@ -134,7 +134,7 @@ impl Successor {
         let status = self.child.wait();
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         Err(if in_time {
-            format!("it ended before it served ({status})")
+            format!("it ended before it served ({status}); its own errors are on stderr")
         } else {
             format!(
                 "it did not serve within {} s and was killed",

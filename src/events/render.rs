@@ -331,8 +331,7 @@ impl fmt::Display for Event {
             }
             Event::UpgradeFailed { error } => write!(
                 f,
-                "upgrade: the new process did not take over, and this one goes on: {error}; \
-                 its own errors are on stderr"
+                "upgrade: the new process did not take over, and this one goes on: {error}"
             ),
             Event::NoSignOfLife => write!(
                 f,
