@@ -136,7 +136,7 @@ const BANS: &[Ban] = &[
         bad: "let now = std::time::Instant::now();",
     },
     Ban {
-        name: "atomics, parking_lot and loom are named in src/sync only",
+        name: "atomics, parking_lot, loom and shuttle are named in src/sync only",
         places: &["src/sync"],
         inside: false,
         words: &[
@@ -151,6 +151,7 @@ const BANS: &[Ban] = &[
             "Ordering::Release",
             "parking_lot",
             "loom",
+            "shuttle",
             "std::sync::Mutex",
             "std::sync::RwLock",
             "std::sync::Condvar",
@@ -367,8 +368,10 @@ fn character(rest: &str) -> Option<usize> {
 
 /// Leaves out every item that is compiled for tests or for models only.
 fn without_tests(code: &str) -> String {
-    let code = without_items(code, "#[cfg(test)]");
-    without_items(&code, "#[cfg(loom)]")
+    let marks = ["#[cfg(test)]", "#[cfg(loom)]", "#[cfg(any(loom, shuttle))]"];
+    marks
+        .iter()
+        .fold(code.to_owned(), |code, mark| without_items(&code, mark))
 }
 
 /// Leaves out every item behind this mark: to the end of its braces, or of its statement.
@@ -640,6 +643,7 @@ fn comments_texts_and_tests_are_left_out_and_nothing_else() {
     assert_eq!(code("a #[cfg(test)] mod t { { } } b"), "a  b");
     assert_eq!(code("a #[cfg(test)] mod t; b"), "a  b");
     assert_eq!(code("a #[cfg(loom)] mod m { { } } b"), "a  b");
+    assert_eq!(code("a #[cfg(any(loom, shuttle))] mod m { } b"), "a  b");
     assert_eq!(
         code("a #[cfg(not(loom))] use x; b"),
         "a #[cfg(not(loom))] use x; b"

@@ -56,7 +56,10 @@ impl Ejections {
         if suspect.backend.health() != Health::Up || !pool.backends.iter().any(is_there) {
             return None;
         }
-        let is_out = |one: &&Arc<Backend>| one.health() == Health::Ejected;
+        // Not those that are published as ejected: of one that is down as well, that is said first, and it is
+        // ejected again as soon as it is up.
+        let is_out =
+            |one: &&Arc<Backend>| self.all.get(&key(one)).is_some_and(|entry| entry.is_out);
         let out = pool.backends.iter().filter(is_out).count();
         if !rules.has_room(out, pool.backends.len()) {
             return None;
@@ -153,5 +156,57 @@ impl Entry {
             up_count: self.pool.up_count(),
             total: self.pool.backends.len(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::policy::health::AdminState;
+    use crate::pool::AgentReport;
+    use std::net::SocketAddr;
+
+    fn suspect(pool: &Arc<Pool>, at: usize) -> Suspect {
+        Suspect {
+            pool: Arc::clone(pool),
+            backend: Arc::clone(&pool.backends[at]),
+            failures: 3,
+            error: "refused".to_owned(),
+        }
+    }
+
+    /// A backend's agent says that it is down while it is ejected, and takes that back while two others are
+    /// out: three of four would be, where two may.
+    #[test]
+    fn who_is_down_as_well_counts_as_ejected() {
+        let backend = |port| {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            let name = port.to_string();
+            Arc::new(Backend::new(
+                &name,
+                address,
+                1,
+                AdminState::Ready,
+                Health::Up,
+            ))
+        };
+        let mut config = config::Pool::new("p", Vec::new());
+        if let Some(rules) = &mut config.outlier_detection {
+            rules.max_ejection_percent = 50;
+        }
+        let backends = (1..=4).map(backend).collect();
+        let pool = Arc::new(Pool::new(&config, backends, 1));
+        let (mut ejections, now) = (Ejections::default(), Duration::from_secs(9));
+        assert!(ejections.eject(suspect(&pool, 0), now).is_some());
+        pool.backends[0].set_agent_report(Some(AgentReport {
+            line: "down".into(),
+            down: Some(Condition::new(Health::Down, "down")),
+        }));
+        assert!(ejections.eject(suspect(&pool, 1), now).is_some());
+        assert!(ejections.eject(suspect(&pool, 2), now).is_none());
+        pool.backends[0].set_agent_report(None);
+        let is_out = |one: &&Arc<Backend>| one.health() == Health::Ejected;
+        assert_eq!(pool.backends.iter().filter(is_out).count(), 2);
     }
 }

@@ -36,7 +36,8 @@
 //! | [`Published`] | nobody, but for the time of a copy | | `published_is_whole_and_never_goes_back` |
 //!
 //! The models are in `tests/loom/`, each beside a broken variant for which the model checker finds
-//! the order of steps that breaks it; `scripts/test-loom` runs them.
+//! the order of steps that breaks it; `scripts/test-loom` runs them. `tests/shuttle/` has models of all of it
+//! at once (`scripts/test-shuttle`).
 #![doc = include_str!("../doc/orderings.md")]
 
 mod allowance;
