@@ -55,6 +55,13 @@ fn every_seed_is_read_as_it_should_be() {
 }
 
 #[test]
+fn every_place_for_a_value_takes_one_that_is_right() {
+    for place in 0..=u8::MAX {
+        fuzz::run("values", &[place]);
+    }
+}
+
+#[test]
 fn every_target_is_built_and_has_seeds() {
     let known: BTreeSet<String> = fuzz::TARGETS.map(|(name, _)| name.to_owned()).into();
     assert_eq!(names("fuzz_targets"), known);

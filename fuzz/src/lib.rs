@@ -42,6 +42,8 @@ pub fn run(name: &str, bytes: &[u8]) {
 
 /// A message is one line that a terminal shows as it is.
 fn is_shown_as_it_is(message: &str) {
-    let hidden = message.chars().find(|char| char.is_control());
+    let hidden = message
+        .chars()
+        .find(|char| evener::config::is_hidden(*char));
     assert!(hidden.is_none(), "{hidden:?} in {message:?}");
 }

@@ -4,27 +4,82 @@ use evener::config::{Config, ConfigError, closing, diff};
 
 use super::is_shown_as_it_is;
 
-/// Configs that differ in one value; the value stands for `VALUE`.
-const WITH_A_VALUE: [&str; 14] = [
-    "timeouts: { connect: VALUE }",
-    "timeouts: { idle: VALUE, queue: VALUE, half_close: VALUE }",
-    "pools: [{ name: p, retries: VALUE, backends: [\"127.0.0.1:1\"] }]",
-    "pools: [{ name: p, panic_threshold: VALUE, backends: [\"127.0.0.1:1\"] }]",
-    "pools: [{ name: p, balance: VALUE, when_down: VALUE, on_down: VALUE, backends: [\"127.0.0.1:1\"] }]",
-    "pools: [{ name: p, slow_start: VALUE, hedge_after: VALUE, backends: [\"127.0.0.1:1\"] }]",
-    "pools: [{ name: p, backends: [VALUE] }]",
-    "pools: [{ name: VALUE, backends: [\"127.0.0.1:1\"] }]",
-    "pools: [{ name: p, backends: [{ address: \"127.0.0.1:1\", weight: VALUE, state: VALUE, backup: VALUE, max_connections: VALUE }] }]",
-    "pools: [{ name: p, backends: [\"127.0.0.1:1\"], health_check: { type: http, expect_status: VALUE, path: VALUE, interval: VALUE, jitter: VALUE } }]",
-    "pools: [{ name: p, backends: [\"127.0.0.1:1\"], health_check: { type: send_expect, send: VALUE, expect: VALUE } }]",
-    "listeners: [{ name: in, bind: VALUE, pool: p, routes: [{ sni: VALUE, pool: p }] }]",
-    "listeners: [{ name: in, bind: \":1\", pool: p, connection_rate_per_ip: VALUE, access: [{ allow: VALUE }, { deny: VALUE }] }]",
-    "listeners: [{ name: in, bind: \":1\", pool: p, socket: { receive_buffer: VALUE, keepalive: VALUE } }]",
+/// Places of a config where one value stands, each with a value that is right there.
+#[rustfmt::skip] // A table is read by the row.
+const PLACES: [(Section, &str, &str); 40] = [
+    (Section::Top, "timeouts: { connect: VALUE }", "2s"),
+    (Section::Top, "timeouts: { idle: VALUE }", "off"),
+    (Section::Top, "limits: { max_connections: VALUE }", "auto"),
+    (Section::Top, "shutdown: { drain_timeout: VALUE }", "1h 30m"),
+    (Section::Top, "log: { level: VALUE }", "debug"),
+    (Section::Top, "log: { connections: VALUE }", "true"),
+    (Section::Top, "admin: { bind: VALUE }", "127.0.0.1:8081"),
+    (Section::Top, "user: VALUE", "nobody"),
+    (Section::Top, "sandbox: VALUE", "best_effort"),
+    (Section::Top, "performance: { relay: VALUE }", "splice"),
+    (Section::Listener, "bind: VALUE", "[::]:8080"),
+    (Section::Listener, "max_connections: VALUE", "10"),
+    (Section::Listener, "connection_rate_per_ip: VALUE", "20/s"),
+    (Section::Listener, "access: { rules: [VALUE] }", "deny 10.0.0.0/8"),
+    (Section::Listener, "accept_proxy_protocol: { from: [VALUE] }", "10.0.0.0/8"),
+    (Section::Listener, "routes: [{ sni: [VALUE], pool: p }]", "*.example.org"),
+    (Section::Listener, "socket: { receive_buffer: VALUE }", "64KiB"),
+    (Section::Listener, "name: VALUE", "web"),
+    (Section::Pool, "name: VALUE", "p"),
+    (Section::Pool, "balance: VALUE", "maglev"),
+    (Section::Pool, "retries: VALUE", "3"),
+    (Section::Pool, "when_down: VALUE", "hold"),
+    (Section::Pool, "on_down: VALUE", "close"),
+    (Section::Pool, "panic_threshold: VALUE", "50%"),
+    (Section::Pool, "slow_start: VALUE", "30s"),
+    (Section::Pool, "hedge_after: VALUE", "200ms"),
+    (Section::Pool, "send_proxy_protocol: VALUE", "v2"),
+    (Section::Pool, "health_check: { interval: VALUE }", "1500ms"),
+    (Section::Pool, "health_check: { jitter: VALUE }", "10%"),
+    (Section::Pool, "health_check: { type: http, path: VALUE }", "/healthz?a=b"),
+    (Section::Pool, "health_check: { type: http, host: VALUE }", "example.org"),
+    (Section::Pool, "health_check: { type: http, expect_status: VALUE }", "200-299, 401"),
+    (Section::Pool, "health_check: { type: send_expect, send: VALUE, expect: ok }", "PING\\r\\n"),
+    (Section::Pool, "health_check: { type: send_expect, expect: VALUE }", "+PONG\\x00"),
+    (Section::Pool, "agent: { port: VALUE }", "9000"),
+    (Section::Backend, "address: VALUE", "db.example.org:5432"),
+    (Section::Backend, "address: \"127.0.0.1:2\", weight: VALUE", "100"),
+    (Section::Backend, "address: \"127.0.0.1:2\", state: VALUE", "drain"),
+    (Section::Backend, "address: \"127.0.0.1:2\", name: VALUE", "b 2"),
+    (Section::Backend, "address: \"127.0.0.1:2\", max_connections: VALUE", "7"),
 ];
 
-/// What makes a whole config of the others.
-const LISTENER: &str = "listeners: [{ name: in, bind: \":1\", pool: p }]";
-const POOL: &str = "pools: [{ name: p, backends: [\"127.0.0.1:1\"] }]";
+/// Where in a config a key stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Section {
+    Top,
+    Listener,
+    Pool,
+    Backend,
+}
+
+impl Section {
+    /// A whole config with this key in it, in the place of its own of the same name.
+    fn config_with(self, key: &str) -> String {
+        let name_of = |key: &str| key.split(':').next().unwrap().to_owned();
+        let keys = |section, own: &[&str]| {
+            let mut keys = own.to_vec();
+            if self == section {
+                keys.retain(|own| name_of(own) != name_of(key));
+                keys.push(key);
+            }
+            keys.join(", ")
+        };
+        let top = keys(Section::Top, &[]);
+        let listener = keys(Section::Listener, &["name: in", "bind: \":1\"", "pool: p"]);
+        let pool = keys(Section::Pool, &["name: p"]);
+        let backend = keys(Section::Backend, &["address: \"127.0.0.1:2\""]);
+        format!(
+            "{top}\nlisteners: [{{ {listener} }}]\n\
+             pools: [{{ {pool}, backends: [{{ {backend} }}] }}]\n"
+        )
+    }
+}
 
 /// Text of a config file: what loads is printed as something that loads again and says the same, and what
 /// does not is told in messages that can be shown.
@@ -53,22 +108,21 @@ fn load(text: &str) -> Result<Config, Vec<ConfigError>> {
     Config::from_yaml("evener.yaml", text)
 }
 
-/// The first byte chooses where in a config the rest of them stand as a value.
+/// The first byte chooses where in a config the rest of them stand as a value. Where nothing is left, the value
+/// is one that is right there, and loads.
 pub fn values(bytes: &[u8]) {
     let Some((which, value)) = bytes.split_first() else {
         return;
     };
-    let template = WITH_A_VALUE[usize::from(*which) % WITH_A_VALUE.len()];
+    let (section, key, right) = PLACES[usize::from(*which) % PLACES.len()];
     // Text in quotes means the same in JSON and YAML, as long as it has no characters that YAML forbids.
-    let value = serde_json::to_string(&String::from_utf8_lossy(value)).unwrap();
-    let mut text = template.replace("VALUE", &value);
-    for (section, whole) in [("listeners:", LISTENER), ("pools:", POOL)] {
-        if !template.starts_with(section) {
-            text.push('\n');
-            text.push_str(whole);
-        }
+    let quoted = |text: &str| serde_json::to_string(text).unwrap();
+    let config_with = |text: &str| section.config_with(&key.replace("VALUE", &quoted(text)));
+    if value.is_empty() {
+        let text = config_with(right);
+        load(&text).unwrap_or_else(|errors| panic!("{errors:?}\n{text}"));
     }
-    config(text.as_bytes());
+    config(config_with(&String::from_utf8_lossy(value)).as_bytes());
 }
 
 /// Bodies of the changes that the admin server takes.

@@ -7,7 +7,7 @@ use super::admission::rate;
 use super::arguments::{once, value};
 use super::cli::UsageError;
 use super::defaults;
-use super::error::Problem;
+use super::error::{Problem, visible};
 use super::value::duration;
 use crate::policy::closing::Terms;
 
@@ -111,7 +111,8 @@ impl Closing {
 pub fn terms(rate: &str, idle_for: Option<&str>) -> Result<Terms, String> {
     terms_of(rate, idle_for).map_err(|problem| {
         let (what, help) = problem.into_parts();
-        format!("{what}; {help}")
+        // Whoever asked may show it in a terminal.
+        visible(&format!("{what}; {help}"))
     })
 }
 
@@ -151,6 +152,7 @@ mod tests {
             ("0/s", None, "rate `0` is out of range; so many"),
             ("5/s", Some("10"), "idle_for `10` has no unit; write `10s`"),
             ("5/s", Some("2 years"), "idle_for `2 years` is out of range"),
+            ("\u{7f}5", None, "rate `\\u{7f}5` is not a rate"),
         ] {
             let error = terms(rate, idle_for).unwrap_err();
             assert!(error.contains(says), "{error}");

@@ -120,3 +120,19 @@ impl Config {
         listeners.chain(pools).any(|options| options.transparent)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_short_and_has_no_blank_in_it() {
+        for good in ["nobody", "1000", "a.b-c$", &"x".repeat(NAME_BYTES_MAX)] {
+            assert_eq!(name(good).unwrap(), good);
+        }
+        let too_long = "x".repeat(NAME_BYTES_MAX + 1);
+        for bad in ["", "a b", "a:b", "a\n", &too_long] {
+            assert!(name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -280,6 +280,23 @@ timeouts: { idle: off }
     }
 
     #[test]
+    fn a_list_of_what_has_no_name_is_compared_as_a_whole() {
+        let with = |rules: &str| {
+            let access = format!("pool: db, access: {{ rules: {rules} }} }}");
+            OLD.replace("pool: db }", &access)
+        };
+        assert_eq!(
+            lines(
+                &with("[deny 10.0.0.1]"),
+                &with("[deny 10.0.0.2, deny 10.0.0.3]")
+            ),
+            [
+                "~ listener old access.rules [deny 10.0.0.1/32] → [deny 10.0.0.2/32, deny 10.0.0.3/32]"
+            ]
+        );
+    }
+
+    #[test]
     fn equal_configs_have_no_difference() {
         assert_eq!(lines(NEW, NEW), [""; 0]);
     }

@@ -207,6 +207,31 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_that_never_stops_talking_is_not_listened_to_for_long() {
+        let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false)
+            .unwrap()
+            .listen()
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::scope(|scope| {
+            let backend = std::thread::Builder::new()
+                .spawn_scoped(scope, || {
+                    let (mut client, _) = listener.accept().unwrap();
+                    let mut written = 0;
+                    while let Ok(bytes) = client.write(&[b'x'; BUFFER_BYTES]) {
+                        written += bytes;
+                    }
+                    written
+                })
+                .unwrap();
+            assert!(matches!(outcome(address), Outcome::Good(_)));
+            // What was read, and what fits into the buffers of two sockets.
+            let most = GOODBYE_BYTES_MAX + 16 * 1024 * 1024;
+            assert!(backend.join().unwrap() < most);
+        });
+    }
+
+    #[test]
     fn nobody_listening_is_bad_and_says_so() {
         let listener = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), false)
             .unwrap()

@@ -229,3 +229,33 @@ pub struct All {
     /// Those that have no agent.
     pub unadvised: Vec<Arc<Backend>>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::health::AdminState;
+
+    #[test]
+    fn only_a_probe_of_the_backends_own_address_shows_that_clients_can_connect() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 8000));
+        let backend = Backend::new("a", address, 1, AdminState::Ready, Health::Up);
+        let backend = Arc::new(backend);
+        let pool = config::Pool::new("p", Vec::new());
+        let pool = Arc::new(Pool::new(&pool, vec![Arc::clone(&backend)], 1));
+        let at_port = |port| {
+            let check = HealthCheck {
+                port,
+                ..HealthCheck::default()
+            };
+            Target::new(Arc::clone(&pool), Arc::clone(&backend), check).shows_connections()
+        };
+        assert!(at_port(None) && at_port(Some(8000)));
+        assert!(!at_port(Some(8001)));
+        let agent = config::Agent {
+            port: 8000,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+        };
+        assert!(!Target::of_agent(pool, backend, agent).shows_connections());
+    }
+}

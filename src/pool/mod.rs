@@ -342,6 +342,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::health::AdminState;
     use std::time::Duration;
 
     #[test]
@@ -358,5 +359,33 @@ mod tests {
             std::thread::Builder::new().spawn(publish).unwrap();
             assert!(is_published.recv_timeout(Duration::from_secs(10)).is_ok());
         });
+    }
+    #[test]
+    fn a_change_of_the_mode_is_told_once() {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let backend = Backend::new("a", address, 1, AdminState::Ready, Health::Up);
+        let backends = vec![Arc::new(backend)];
+        let pool = Pool::new(&config::Pool::new("web", Vec::new()), backends, 1);
+        assert_eq!(pool.publish(), Some((Mode::Down, Mode::Normal)));
+        assert_eq!(pool.publish(), None);
+        assert!(pool.can_serve());
+    }
+
+    #[test]
+    fn there_is_a_queue_where_a_backend_can_be_full() {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let limited = config::Backend {
+            max_connections: Some(1),
+            max_queue: Some(7),
+            ..config::Backend::new(config::BackendAddress::Ip(address))
+        };
+        let pool_of = |backend| Pool::new(&config::Pool::new("web", vec![backend]), Vec::new(), 1);
+        let room = |pool: &Pool| pool.queue().map(|(_, room)| room);
+        assert_eq!(room(&pool_of(limited.clone())), Some(7));
+        let unlimited = config::Backend {
+            max_connections: None,
+            ..limited
+        };
+        assert_eq!(room(&pool_of(unlimited)), None);
     }
 }

@@ -48,3 +48,45 @@ fn part(backend: &Backend, weight: Option<u32>) -> Part {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::policy::intent::{Intent, Wish};
+
+    /// A backend with four sessions.
+    fn backend(name: &str, weight: u32, backup: bool) -> Arc<Backend> {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let state = AdminState::Ready;
+        let backend = Backend::new(name, address, weight, state, Health::Up);
+        backend.change_intent(|_| {
+            Intent::new(Wish {
+                weight,
+                state,
+                backup,
+            })
+        });
+        for _ in 0..4 {
+            backend.active.claim();
+        }
+        Arc::new(backend)
+    }
+
+    #[test]
+    fn a_backup_that_is_wanted_gives_its_sessions_back_and_no_other() {
+        let backends = vec![
+            backend("serves", 1, false),
+            backend("stands by", 1, true),
+            backend("of weight 0", 0, true),
+        ];
+        let pool = Pool::new(&config::Pool::new("p", Vec::new()), backends, 1);
+        pool.publish();
+        let excess: Vec<(&str, u32, u32)> = pool
+            .excess()
+            .into_iter()
+            .map(|(backend, active, excess)| (&*backend.name, active, excess))
+            .collect();
+        assert_eq!(excess, [("stands by", 4, 4)]);
+    }
+}

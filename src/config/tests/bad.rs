@@ -373,6 +373,12 @@ fn what_is_no_yaml_is_shown_where_it_breaks() {
             2,
             "an IPv6 address needs quotes",
         ),
+        (
+            "listeners:\n  - bind: [2001:db8::1]:80\n",
+            2,
+            "an IPv6 address needs quotes",
+        ),
+        ("a: [::1\n", 1, "an IPv6 address needs quotes"),
         ("listeners:\n\t- bind: :8080\n", 2, "never with tabs"),
         (
             "listeners: [{ bind: ':8080' }\npools: []\n",

@@ -25,6 +25,28 @@ fn whole(expected: Expected, length: usize) -> Result<Parsed, &'static str> {
 }
 
 #[test]
+fn each_fault_has_words_of_its_own() {
+    let faults = vectors().into_iter().filter_map(|vector| {
+        let parsed = parse(&vector.bytes);
+        match parsed {
+            Parsed::Invalid(fault) => Some(fault),
+            Parsed::NeedMore(_) | Parsed::Header { .. } => None,
+        }
+    });
+    let mut words: Vec<(&str, Fault)> = Vec::new();
+    for fault in faults.filter(|fault| *fault != Fault::Signature) {
+        assert!(fault.words().starts_with("PROXY v"), "{fault:?}");
+        words.retain(|(_, known)| *known != fault);
+        assert!(
+            !words.iter().any(|(known, _)| *known == fault.words()),
+            "{fault:?}"
+        );
+        words.push((fault.words(), fault));
+    }
+    assert!(words.len() >= 12, "{words:?}");
+}
+
+#[test]
 fn every_vector_is_read_as_what_it_is() {
     let all = vectors();
     assert!(all.len() >= 60, "{}", all.len());
