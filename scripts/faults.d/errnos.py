@@ -140,16 +140,17 @@ def every_errno_at_the_start(world):
         command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}"]
         command += ["-e", f"inject={call}:error={errno}:when={FIRST}"]
         evener = Evener(world, config(world), prefix=command)
+        does_serve = False
         try:
             over = lambda: evener.process.poll() is not None
-            eventually("a start or its end", lambda: over() or serves(evener), 10)
+            does_serve = eventually("a start or its end", lambda: serves(evener) or over(), 10)
         except Failure:
             pass
         code = evener.process.poll()
         said = evener.log()
         if "panicked" in said or code in (101, 134, 139) or (code is not None and (code <= 0 or not said.strip())):
             bad.append(f"{call} {errno}: exit code {code}: {said[-300:]}")
-        elif code is None and not serves(evener):
+        elif code is None and not does_serve:
             bad.append(f"{call} {errno}: neither serves nor ends: {said[-300:]}")
         elif code is None:
             serve += 1

@@ -51,7 +51,8 @@ def crowd(count, hold=0.0):
 def allow_descriptors(world, count):
     """Changes the soft limit of the live process, as its own user: others may not."""
     command = ["prlimit", f"--pid={world.proxy.pid}", f"--nofile={count}:"]
-    subprocess.run(command, user=world.user, check=True)
+    who = {} if world.user is None else {"user": world.user, "group": world.user, "extra_groups": []}
+    subprocess.run(command, check=True, **who)
 
 
 @scenario(seconds=90)
