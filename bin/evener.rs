@@ -123,7 +123,7 @@ fn surroundings(config: &Config) -> Result<Surroundings, ctrlc::Error> {
     evener_sys::block(&[Signal::User2]).map_err(ctrlc::Error::System)?;
     Ok(Surroundings {
         signals: signals()?,
-        upgrades: upgrade::requests().map_err(ctrlc::Error::System)?,
+        upgrades: threads::on_signal("sigusr2", Signal::User2).map_err(ctrlc::Error::System)?,
         reloads: reloads().map_err(ctrlc::Error::System)?,
         manager: Manager::from_environment(),
         lookup: Lookup::new(|host| resolve(host, 0)),
@@ -148,17 +148,10 @@ fn signals() -> Result<Receiver<()>, ctrlc::Error> {
 
 /// A message for each SIGHUP, which is blocked for a service; at a terminal there is none.
 fn reloads() -> io::Result<Receiver<()>> {
-    let (sender, reloads) = crossbeam_channel::bounded(1);
-    if !io::stdin().is_terminal() {
-        // Nobody joins it: it waits for signals as long as there is a process to get them.
-        threads::spawn("hangup", move || {
-            while evener_sys::wait(&[Signal::Hangup]).is_ok() {
-                // Full: a reload is asked for already, and has not read the file yet.
-                let _ = sender.try_send(());
-            }
-        })?;
+    match io::stdin().is_terminal() {
+        true => Ok(crossbeam_channel::never()),
+        false => threads::on_signal("hangup", Signal::Hangup),
     }
-    Ok(reloads)
 }
 
 fn warn(config: &Config) {

@@ -30,6 +30,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`server`], [`demo`] | start, reload and shutdown, in a written order; owns every `JoinHandle` |
+//! | [`fuzzing`] | the door for the fuzz targets, to readers that are nobody else's business |
 //! | [`client`] | asks a running evener, and tells it what to do |
 //! | [`api`] | what the admin server answers: the status page, status, metrics, explanations, changes |
 //! | [`admin`] | the admin server: HTTP, who may do what, its threads |
@@ -111,6 +112,8 @@ pub mod control;
 pub mod demo;
 pub mod dummy;
 pub mod events;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod health;
 pub mod limits;
 pub mod log;

@@ -6,6 +6,19 @@
 //! the other. SO_REUSEPORT would give each process a backlog of its own, and lose what waits in that
 //! of the old one. If the new one fails, nothing has happened.
 //!
+//! ```text
+//!   old process                                            new process
+//!
+//!   serves ── SIGUSR2 ──▶ starts it ── sockets, a pipe ──▶ reads its config, takes the sockets
+//!     ▲                      │ goes on serving             probes every backend once
+//!     │                      ▼                                │
+//!     │                   waits for the word ◀──── 'R' ────── serves
+//!     │ it ended without,    │
+//!     └─ or a minute is over │ the word
+//!                            ▼
+//!                         stops accepting, drains, ends
+//! ```
+//!
 //! The main thread starts the new process; a thread that lives for as long as that takes waits for its
 //! word.
 
@@ -17,13 +30,11 @@ use std::path::PathBuf;
 use std::process::{self, Child, Command};
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-use evener_sys::{Signal, take_inherited};
+use evener_sys::take_inherited;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, getppid, kill_process};
 
 use crate::systemd::{Heritage, Inherited};
-use crate::threads;
 
 /// What the new process finds its inheritance by: the old one's id, the number of the pipe, those of
 /// the sockets. Not LISTEN_FDS, whose numbers have to be 3 and up, which are taken, and which must
@@ -191,23 +202,6 @@ fn numbers(text: &str, parent: Option<i32>) -> Option<Vec<RawFd>> {
         .split(',')
         .map(|number| number.parse().ok())
         .collect()
-}
-
-/// A message for each SIGUSR2, which must be blocked in every thread: each of them has to leave the signal
-/// to the one that waits for it here.
-///
-/// # Errors
-///
-/// When the system refuses the thread.
-pub fn requests() -> io::Result<Receiver<()>> {
-    let (sender, requests) = crossbeam_channel::bounded(1);
-    threads::spawn("sigusr2", move || {
-        while evener_sys::wait(&[Signal::User2]).is_ok() {
-            // Full: one is on its way already.
-            let _ = sender.try_send(());
-        }
-    })?;
-    Ok(requests)
 }
 
 #[cfg(test)]

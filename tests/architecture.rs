@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 /// below its own; two modules of one row know nothing of each other.
 const FLOORS: &[&[&str]] = &[
     &["server", "demo"],
+    &["fuzzing"],
     &["client"],
     &["api"],
     &["admin"],
@@ -46,6 +47,7 @@ const FLOORS: &[&[&str]] = &[
 
 /// Beyond the floors: what a module needs of the rows below is less than all of it.
 const KNOWS_ONLY: &[(&str, &[&str])] = &[
+    ("fuzzing", &["admin", "api", "control"]),
     ("client", &["config", "net", "policy", "threads"]),
     (
         "admin",
@@ -134,7 +136,7 @@ const BANS: &[Ban] = &[
         bad: "let now = std::time::Instant::now();",
     },
     Ban {
-        name: "atomics, parking_lot and loom are named in src/sync only",
+        name: "atomics, parking_lot, loom and shuttle are named in src/sync only",
         places: &["src/sync"],
         inside: false,
         words: &[
@@ -149,6 +151,7 @@ const BANS: &[Ban] = &[
             "Ordering::Release",
             "parking_lot",
             "loom",
+            "shuttle",
             "std::sync::Mutex",
             "std::sync::RwLock",
             "std::sync::Condvar",
@@ -365,8 +368,10 @@ fn character(rest: &str) -> Option<usize> {
 
 /// Leaves out every item that is compiled for tests or for models only.
 fn without_tests(code: &str) -> String {
-    let code = without_items(code, "#[cfg(test)]");
-    without_items(&code, "#[cfg(loom)]")
+    let marks = ["#[cfg(test)]", "#[cfg(loom)]", "#[cfg(any(loom, shuttle))]"];
+    marks
+        .iter()
+        .fold(code.to_owned(), |code, mark| without_items(&code, mark))
 }
 
 /// Leaves out every item behind this mark: to the end of its braces, or of its statement.
@@ -638,6 +643,7 @@ fn comments_texts_and_tests_are_left_out_and_nothing_else() {
     assert_eq!(code("a #[cfg(test)] mod t { { } } b"), "a  b");
     assert_eq!(code("a #[cfg(test)] mod t; b"), "a  b");
     assert_eq!(code("a #[cfg(loom)] mod m { { } } b"), "a  b");
+    assert_eq!(code("a #[cfg(any(loom, shuttle))] mod m { } b"), "a  b");
     assert_eq!(
         code("a #[cfg(not(loom))] use x; b"),
         "a #[cfg(not(loom))] use x; b"

@@ -113,26 +113,3 @@ fn a_bad_step_is_found() {
     let long = "//! Step 13: long\n".to_owned() + &"fn f() {}\n".repeat(200);
     assert!(faults("13_bad", &long, "").contains(&"it has 201 lines".to_owned()));
 }
-
-/// The page that says what each atomic would do with another ordering leaves none out, and has none
-/// that is no more.
-#[test]
-fn every_atomic_is_on_the_page_of_orderings() {
-    let source = read("src/sync/mod.rs") + &read("src/sync/allowance.rs");
-    let page = read("src/doc/orderings.md");
-    let rows: String = page
-        .lines()
-        .filter(|line| line.starts_with("| [`"))
-        .collect();
-    let mut names = Vec::new();
-    for item in source.split("pub struct ").skip(1) {
-        let (name, fields) = item.split_once(['(', ' ', '<']).unwrap();
-        let fields = fields.split("\n\n").next().unwrap_or_default();
-        if fields.contains("Atomic") {
-            assert!(rows.contains(&format!("| [`{name}`]")), "{name} has no row");
-            names.push(name.to_owned());
-        }
-    }
-    assert!(names.len() > 7, "{names:?}");
-    assert_eq!(rows.matches("| [`").count(), names.len(), "{names:?}");
-}

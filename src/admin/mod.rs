@@ -23,6 +23,11 @@ mod message;
 mod server;
 mod token;
 
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+
+use guard::{Guard, Place};
+
 pub use door::{Door, DoorError};
 pub use message::{Method, Request, Response};
 pub use server::Admin;
@@ -36,4 +41,16 @@ pub use token::Token;
 pub trait Handler: Send + Sync {
     /// The answer. A [`Method::Get`] changes nothing, ever.
     fn handle(&self, request: &Request) -> Response;
+}
+
+/// What comes of a request that this peer sends to that address (`None`: to a unix socket), for
+/// [`crate::fuzzing`]: the length of its body, or the status of the refusal; `None`: nobody to answer.
+pub(crate) fn received(
+    peer: &mut (impl Read + Write),
+    address: Option<SocketAddr>,
+) -> Option<Result<usize, u16>> {
+    let place = address.map_or(Place::Unix, Place::Tcp);
+    let received = http::read(peer, Guard { place, token: None })?;
+    let body_bytes = received.request.map(|request| request.body.len());
+    Some(body_bytes.map_err(|response| response.status))
 }

@@ -56,14 +56,14 @@ pub(super) fn backend(control: &Control, pool: &str, backend: &str) -> Result<Va
 
 /// What a change says.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Wanted {
+pub(super) struct Wanted {
     weight: Option<u32>,
     state: Option<AdminState>,
-    close: Option<Close>,
+    pub(super) close: Option<Close>,
 }
 
 /// Reads `{"state": …, "weight": …, "close": …}`, of which some may be missing. What else is there is a mistake.
-fn parse(body: &[u8]) -> Result<Wanted, String> {
+pub(super) fn parse(body: &[u8]) -> Result<Wanted, String> {
     let value: Value = serde_json::from_slice(body)
         .map_err(|error| format!("the body is not JSON ({error}); send {EXAMPLE}"))?;
     let Value::Object(keys) = value else {

@@ -36,7 +36,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::admin::{Handler, Method, Request, Response};
-use crate::control::{Control, Refusal};
+use crate::control::{Close, Control, Refusal};
 
 /// Answers for one balancer.
 #[derive(Debug)]
@@ -160,6 +160,11 @@ impl Handler for Api {
         };
         answer.unwrap_or_else(|| no_such_path(&path))
     }
+}
+
+/// What the body of a change asks to be closed, for [`crate::fuzzing`].
+pub(crate) fn wanted(body: &[u8]) -> Result<Option<Close>, String> {
+    changes::parse(body).map(|wanted| wanted.close)
 }
 
 /// The answer for a path that is not there, or not for this method.

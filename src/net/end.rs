@@ -8,6 +8,15 @@
 //! - A sink that fails is reported too. What it had sent before it failed is the business of the
 //!   other direction, which will find the end of it.
 //!
+//! ```text
+//!            bytes ──▶ written on ──┐
+//!              ▲                    │ the sink fails ──▶ SinkFailed: the other direction finds its end
+//!   read ──────┼────────────────────┘
+//!              ├─ 0, and the connection stands, or a FIN was on it before ──▶ FIN to the sink: Finished
+//!              ├─ 0, and the connection is gone, without a FIN of ours ─────▶ SourceFailed(Reset)
+//!              └─ ECONNRESET, ETIMEDOUT, … ─────────────────────────────────▶ SourceFailed(Reset or Lost)
+//! ```
+//!
 //! # The reset that looks like a FIN
 //!
 //! Linux keeps the error of a reset connection once: the first system call to notice gets

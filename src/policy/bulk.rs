@@ -5,6 +5,14 @@
 //! tells them apart is how much there is to read each time: a stream comes back full again and again.
 //! A single long message does not, so it takes a few full reads more than short ones to start, and a
 //! few short ones more than full ones to stop: a stream stutters, and a long message has an end. PURE.
+//!
+//! ```text
+//!               4 full reads more than short ones
+//!   copy ──────────────────────────────────────────▶ splice ── the kernel can't ──▶ copy, for good
+//!    ▲ ◀──────────────────────────────────────────── │
+//!    │         16 short reads more than full ones    │
+//!    └───────────── every pipe is taken ─────────────┘
+//! ```
 
 /// How the bytes of a session are moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -4,6 +4,14 @@
 //! client says nothing. Bytes also move when evener copies none, as long as the kernel still
 //! delivers what it was given; a slow reader with a full socket buffer is slow, not idle. So
 //! before a session is called silent, the kernel is asked.
+//!
+//! ```text
+//!              nothing copied for the timeout                nothing outstanding, or the same as at the last look
+//!   moving ───────────────────────────────────▶ ask the ────────────────────────────────────────────────────────▶ silent
+//!     ▲                                         kernel ──┐
+//!     ├──────────── a byte is copied ─────────────┤  ▲   │ peers have acknowledged more since:
+//!     │                                              └───┘ the time starts anew
+//! ```
 
 use std::time::Duration;
 

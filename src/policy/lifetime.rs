@@ -4,6 +4,12 @@
 //! moment of its own in the last tenth of `max_lifetime` (Envoy has a jitter for its
 //! `max_connection_duration`, too; here the configured time is the longest, not the middle). What is left of
 //! that tenth is for finding a moment in which nothing is on its way.
+//!
+//! ```text
+//!   Young ── 90 to 100 % of max_lifetime, by its number ──▶ Old ── max_lifetime ──▶ TooOld
+//!                                                            │                        │
+//!                                      a quiet moment: FIN ◀─┘                        └─▶ RST, or FIN if it is quiet
+//! ```
 
 use std::time::Duration;
 

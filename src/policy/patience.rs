@@ -13,6 +13,14 @@
 //! one who knows the future (Karlin, Li, Manasse and Owicki, "Empirical studies of competitive
 //! spinning for a shared-memory multiprocessor", SOSP 1991). Linux does the same for virtual
 //! processors that halt (`halt_poll_ns`), HAProxy has `busy-polling`, for all of its time. PURE.
+//!
+//! ```text
+//!          in vain                  in vain                    in vain
+//!   look ──────────▶ 1 message of ──────────▶ 3 messages … ──────────▶ 63 messages
+//!    ▲               sleep, a look              of sleep, a look           of sleep, a look ──┐ in vain
+//!    │                  │                          │                          │  ▲────────────┘
+//!    └── found ─────────┴──────────── found ───────┴───────────── found ──────┘
+//! ```
 
 use std::time::Duration;
 

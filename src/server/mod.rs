@@ -6,6 +6,18 @@
 //! thread stands in the thread table of the [crate]. The order: listeners first, so that nobody new
 //! gets in; then the sessions, by themselves or by a reset; then the health thread and the reaper, which
 //! sessions rely on; then the parked threads. The log is last, and the caller's.
+//!
+//! ```text
+//!   start: bind ──▶ first probes ──▶ open the listeners ──▶ serve ◀──▶ one change after the other
+//!            │ an error, a signal         │                   │
+//!            ▼                            ▼                   │ signal, or a new process serves
+//!          take down what stands: the same as below           ▼
+//!                                                 pre_stop_delay, listeners open
+//!                                                             ▼
+//!                                                 listeners closed, sessions end by themselves
+//!                                                             ▼ all have ended, drain_timeout, or a second signal
+//!                                                 resets ──▶ health, reaper ──▶ parked threads
+//! ```
 
 mod admin;
 mod build;

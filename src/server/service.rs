@@ -82,7 +82,7 @@ impl Server {
         let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
         // Without room for a message: what nobody takes, because evener stops, is not sent either.
         let (sender, outcomes) = bounded(0);
-        let mut reloads = around.reloads.clone();
+        let (mut reloads, mut upgrades) = (around.reloads.clone(), around.upgrades.clone());
         let mut was_alive = true;
         let mut is_upgrading = false;
         while !self.signalled {
@@ -113,11 +113,13 @@ impl Server {
                     self.abort_sessions_of(&backend);
                 },
                 recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),
-                recv(around.upgrades) -> _ => if !is_upgrading {
-                    match self.start_successor(around, sender.clone()) {
+                recv(upgrades) -> upgrade => match upgrade {
+                    Ok(()) if !is_upgrading => match self.start_successor(around, sender.clone()) {
                         Ok(()) => is_upgrading = true,
                         Err(error) => self.log.send(Event::UpgradeFailed { error: error.to_string() }),
-                    }
+                    },
+                    Ok(()) => {}
+                    Err(_) => upgrades = never(),
                 },
                 recv(outcomes) -> outcome => match outcome.unwrap_or_else(|gone| Err(gone.to_string())) {
                     Ok(pid) => return self.hand_over(around, pid),

@@ -7,6 +7,15 @@
 //! session is a guard (the permit, the registry entry, the lease, the report, the sockets), so that
 //! each way out of here, a panic included, gives everything back.
 //!
+//! ```text
+//!   accepted ──▶ PROXY header ──▶ TLS name ──▶ lease ──▶ connect ──▶ opening ──▶ two directions ──▶ report
+//!                (trusted only)   (routes only)  │ ▲        │ fails    one thread   a thread each
+//!                     │                 │        │ └────────┘ retries left
+//!                     │                 │        ▼ all are full, or `hold`
+//!                     ▼                 ▼      queue ──▶ lease, or too late
+//!                     └─────── reset ───┴───────────────────┴──────────────────────────────────────▶ report
+//! ```
+//!
 //! # The system calls of a short session
 //!
 //! One question, one answer, both ends close (`strace -f`, backend on this machine):

@@ -2,6 +2,14 @@
 //!
 //! A listener thread waits here *before* it accepts, so that clients beyond the limit wait in the
 //! kernel's backlog instead of being accepted and dropped.
+//!
+//! ```text
+//!             inside = limit                           close                      the last permit is dropped
+//!   room ──────────────────────▶ full        any ──────────────────▶ closed ──────────────────────────────▶ drained
+//!    ▲ ◀────────────────────────  │ waits    who waits is told       no permit any more     the channel is
+//!        a permit is dropped,     └──▶ (condition variable)                                disconnected
+//!        or the limit is raised
+//! ```
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -15,7 +15,7 @@
 //! | --- | --- | --- | --- | --- | --- |
 //! | [`Ticket`] | every pick, `fetch_add` | the same call | Relaxed | the number only chooses a slot; the slots come from a [`Published`] rotation, whose lock orders them | `ticket_is_unique` |
 //! | [`Counter`] (and the [`Histogram`] made of them) | many threads, `fetch_add`; the log thread takes, `swap` | the log thread; who answers for the metrics | Relaxed | a statistic: nothing is read because of it | `counter_loses_nothing` |
-//! | [`Active`] | claim: `compare_exchange`, `fetch_update` or `fetch_add`; end of a lease: `fetch_sub` | balancing policies | Relaxed | a load estimate; the claim's compare-exchange is atomic in any ordering, and the backend it belongs to never moves or dies under a lease (it is held by an `Arc`) | `active_claims_spread_a_burst`, `active_claims_stay_below_the_limit` and two more |
+//! | [`Active`] | claim: `compare_exchange`, `fetch_update` or `fetch_add`; end of a lease: `fetch_sub` | balancing policies | Relaxed | a load estimate; the claim's compare-exchange is atomic in any ordering, and the backend it belongs to never moves or dies under a lease (it is held by an `Arc`) | `active_claims_spread_a_burst`, `active_claims_stay_below_the_limit` and three more |
 //! | [`Streak`] | failures: `fetch_add`; a success: load, then store of 0 | the same calls | Relaxed | the number only decides whether to tell the health thread, by a channel, which orders what is told | `streak_reaches_a_number_once` |
 //! | [`Allowance`] | take: `compare_exchange`; giving back: `fetch_add` | the same calls | Acquire to take, Release to give back; partner: the other call | whoever takes a place that was given back opens its pipe after the one before has closed its own | `allowance_is_never_exceeded` |
 //! | [`Progress`] | one thread at a time, load + store; a hand-over by a [`Slot`] is between two | the reaper; the session thread at the end | Relaxed | a single writer can't lose an update; the reaper only compares it with its own last reading, and the join of the return thread orders the last read | `progress_of_one_writer_only_grows_and_loses_nothing` |
@@ -36,7 +36,8 @@
 //! | [`Published`] | nobody, but for the time of a copy | | `published_is_whole_and_never_goes_back` |
 //!
 //! The models are in `tests/loom/`, each beside a broken variant for which the model checker finds
-//! the order of steps that breaks it; `scripts/test-loom` runs them.
+//! the order of steps that breaks it; `scripts/test-loom` runs them. `tests/shuttle/` has models of all of it
+//! at once (`scripts/test-shuttle`).
 #![doc = include_str!("../doc/orderings.md")]
 
 mod allowance;

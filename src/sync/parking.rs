@@ -1,4 +1,15 @@
 //! Where a parked thread finds its next job.
+//!
+//! ```text
+//!   the thread                                        whoever has a job
+//!
+//!   looks ── there is one ──▶ takes it, runs it       puts it, takes the sleeper's name (one step)
+//!     │ nothing: leaves its name (one step)              │
+//!     ▼                                                  ▼ a name: unpark
+//!   parked ◀────────── the token of unpark ───────────  (none: the thread looks before it sleeps)
+//!     │ token, or no reason at all ──▶ looks again
+//!     └ timeout ──▶ looks, and if nobody has chosen it: ends
+//! ```
 
 use std::time::{Duration, Instant};
 

@@ -1,34 +1,39 @@
 //! What the types of this module are made of: std's atomics and parking, `parking_lot`'s locks.
 //!
-//! Under `--cfg loom` the same names stand for loom's, so that `tests/loom/` can run the very
-//! types that the program uses through every order in which their steps can happen. No other
-//! build knows of loom.
+//! Under `--cfg loom` and `--cfg shuttle` the same names stand for those of a model checker, so that
+//! `tests/loom/` and `tests/shuttle/` can run the very types that the program uses through the orders in which
+//! their steps can happen. No other build knows of them.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub use parking_lot::{Condvar, Mutex, RwLock};
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(super) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(super) use std::thread::{Thread, current, park_timeout};
 
 #[cfg(loom)]
-pub(super) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-#[cfg(loom)]
-pub(super) use loom::thread::{Thread, current};
-#[cfg(loom)]
+use loom as checker;
+#[cfg(shuttle)]
+use shuttle as checker;
+
+#[cfg(any(loom, shuttle))]
+pub(super) use checker::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+#[cfg(any(loom, shuttle))]
+pub(super) use checker::thread::{Thread, current};
+#[cfg(any(loom, shuttle))]
 pub(super) use modelled::park_timeout;
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub use modelled::{Condvar, Mutex, RwLock};
 
-/// loom's locks, which look like std's, with the signatures of `parking_lot`: no poison, and a wait
+/// The checker's locks, which look like std's, with the signatures of `parking_lot`: no poison, and a wait
 /// that borrows its guard.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod modelled {
     use std::ops::{Deref, DerefMut};
     use std::time::{Duration, Instant};
 
-    use loom::sync as model;
-    use loom::sync::{LockResult, RwLockReadGuard, RwLockWriteGuard};
+    use super::checker::sync as model;
+    use super::checker::sync::{LockResult, RwLockReadGuard, RwLockWriteGuard};
 
     /// A model in which a thread panicked has failed; it is of no use to go on.
     fn sound<T>(result: LockResult<T>) -> T {
@@ -101,7 +106,7 @@ mod modelled {
         }
 
         /// Blocks until notified. A model has no clock, and a wake-up that only a timeout makes up
-        /// for is a lost one: the deadline never comes, and loom reports who sleeps for ever.
+        /// for is a lost one: the deadline never comes, and the checker reports who sleeps for ever.
         pub fn wait_until<T>(
             &self,
             guard: &mut MutexGuard<'_, T>,
@@ -145,6 +150,6 @@ mod modelled {
 
     /// Parks until unparked; the timeout never comes, as in [`Condvar::wait_until`].
     pub(in super::super) fn park_timeout(_: Duration) {
-        loom::thread::park();
+        super::checker::thread::park();
     }
 }

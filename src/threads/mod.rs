@@ -13,9 +13,11 @@
 
 mod cpu;
 mod named;
+mod signals;
 
 pub use cpu::cpu_time;
 pub use named::{Name, id, keep_going, name, name_of, set_name, spawn, spawn_with_stack};
+pub use signals::on_signal;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

@@ -124,6 +124,38 @@ fn active_claims_stay_below_the_limit() {
     });
 }
 
+/// One leaves the only place and wants it again while another tries to get it.
+fn one_of_two_gets_a_place_that_is_left(claim: fn(&Active) -> bool) {
+    let active = Arc::new(Active::default());
+    active.claim();
+    let other = spawn(&active, move |active| claim(&active));
+    active.release();
+    let again = claim(&active);
+    assert!(
+        other.join().unwrap() || again,
+        "a free place went to nobody"
+    );
+}
+
+#[test]
+fn active_place_that_is_left_goes_to_somebody() {
+    model(|| one_of_two_gets_a_place_that_is_left(|active| active.claim_below(1)));
+}
+
+#[test]
+fn active_claimed_and_then_looked_at_leaves_a_place_to_nobody() {
+    loom_finds("went to nobody", || {
+        one_of_two_gets_a_place_that_is_left(|active| {
+            active.claim();
+            let has_room = active.get() <= 1;
+            if !has_room {
+                active.release();
+            }
+            has_room
+        });
+    });
+}
+
 #[test]
 fn active_looked_at_and_then_claimed_is_above_the_limit() {
     loom_finds("above the limit", || {

@@ -4,6 +4,7 @@ use super::*;
 use crate::net::abort;
 use crate::net::connect::tests::pair;
 use crate::policy::bulk::Method;
+use rustix::net::sockopt;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
@@ -224,6 +225,32 @@ fn bytes_in_bulk_arrive_whole() {
             pipes.0.is_some() && pipes.1.is_some(),
             "they were given back"
         );
+    });
+}
+
+#[test]
+fn what_a_slow_reader_has_not_taken_yet_comes_before_the_end() {
+    in_every_way(|mut rig| {
+        // Next to nothing fits between the relay and its reader, and everything before the relay.
+        sockopt::set_socket_send_buffer_size(&rig.middle.to.stream, 4096).unwrap();
+        sockopt::set_socket_recv_buffer_size(&rig.backend, 4096).unwrap();
+        sockopt::set_socket_send_buffer_size(&rig.client, 1 << 20).unwrap();
+        let sent = telling(200_000);
+        rig.client.write_all(&sent).unwrap();
+        rig.client.shutdown(Shutdown::Write).unwrap();
+        let mut received = Vec::new();
+        std::thread::scope(|scope| {
+            let there = std::thread::Builder::new()
+                .spawn_scoped(scope, || rig.middle.there())
+                .unwrap();
+            // The reader begins when something is there, and then there is more than its way can hold.
+            rig.backend.peek(&mut [0]).unwrap();
+            sockopt::set_socket_send_buffer_size(&rig.middle.to.stream, 1 << 20).unwrap();
+            sockopt::set_socket_recv_buffer_size(&rig.backend, 1 << 20).unwrap();
+            rig.backend.read_to_end(&mut received).unwrap();
+            assert_eq!(there.join().unwrap(), Ended::Finished);
+        });
+        assert!(received == sent, "{} of {}", received.len(), sent.len());
     });
 }
 
