@@ -30,7 +30,7 @@ DRAIN_SECONDS = 5
 # From what was done to a server to its last consequence, on a busy machine.
 GRACE_SECONDS = 3
 # By how much the last quarter may be above the first: a share of it, and so many more. Memory: it takes a while
-# until each of a thousand threads has used as much of its stack, and of the allocator's cache, as it ever does.
+# until each of a thousand threads has used as much of its stack as it ever does.
 ALLOWED = {"threads": (0.02, 6), "descriptors": (0.02, 6), "memory_kib": (0.03, 2048), "sessions": (0.02, 6)}
 SETTLE_SECONDS_MAX = 20
 # One a second.
