@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/clients"
 need git git
 
-readonly FILE_BYTES=20000000
+readonly FILE_BYTES=10000000
 choose_port server
 git init -q "$scratch/served/repository"
 head -c "$FILE_BYTES" /dev/urandom >"$scratch/served/repository/file"
@@ -20,4 +20,4 @@ clone() {
         git -C "$scratch/clone" fsck --full >/dev/null 2>&1 &&
         [[ "$(git -C "$scratch/clone" rev-parse HEAD)" == "$head" ]]
 }
-each "git clone of 20 MB over git://, fsck" clone
+each "git clone of 10 MB over git://, fsck" clone

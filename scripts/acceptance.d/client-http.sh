@@ -32,20 +32,20 @@ stand_in_front
 
 with_wrk() {
     local output
-    output="$(wrk -t 2 -c 64 -d 3s "http://127.0.0.1:$port/" 2>&1)" || return 1
+    output="$(wrk -t 2 -c 64 -d 2s "http://127.0.0.1:$port/" 2>&1)" || return 1
     ! grep -E 'Socket errors|Non-2xx' <<<"$output" >&2 || return 1
     figure="$(sed -n 's/^Requests\/sec: *\([0-9]*\).*/\1\/s/p' <<<"$output")"
 }
 with_hey() {
     local output
-    output="$(hey -z 3s -c 32 -disable-keepalive "http://127.0.0.1:$port/" 2>&1)" || return 1
+    output="$(hey -z 2s -c 32 -disable-keepalive "http://127.0.0.1:$port/" 2>&1)" || return 1
     ! grep -A 5 'Error distribution' <<<"$output" >&2 || return 1
     grep -q '\[200\]' <<<"$output" || return 1
     figure="$(sed -n 's/^ *Requests\/sec:[ \t]*\([0-9]*\).*/\1\/s/p' <<<"$output")"
 }
 with_h2load() {
     local output
-    output="$(h2load -t 2 -c 32 -m 10 -D 3 "http://127.0.0.1:$port/" 2>&1)" || return 1
+    output="$(h2load -t 2 -c 32 -m 10 -D 2 "http://127.0.0.1:$port/" 2>&1)" || return 1
     grep -q '0 failed, 0 errored, 0 timeout' <<<"$output" || return 1
     figure="$(sed -n 's/^finished in [^,]*, \([0-9]*\).*/\1\/s/p' <<<"$output")"
 }

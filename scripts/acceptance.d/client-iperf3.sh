@@ -10,7 +10,7 @@ stand_in_front
 
 both_ways() {
     local output
-    output="$(timeout 30 iperf3 -c 127.0.0.1 -p "$port" -t 3 --bidir -f g 2>&1)" ||
+    output="$(timeout 30 iperf3 -c 127.0.0.1 -p "$port" -t 2 --bidir -f g 2>&1)" ||
         { printf '%s\n' "$output" >"$scratch/iperf3.log" && return 1; }
     figure="$(awk '/receiver/ { sum += $(NF - 2) } END { printf "%.0f Gbit/s", sum }' <<<"$output")"
 }

@@ -26,5 +26,5 @@ benchmark() {
     grep -q 'failed transactions: 0 ' <<<"$output" || return 1
     figure="$(sed -n 's/^tps = \([0-9]*\).*/\1 tps/p' <<<"$output")"
 }
-each_long "pgbench -S, 8 clients" benchmark -T 3
-each_long "pgbench -S -C, a connection for each transaction" benchmark -C -T 3
+each_long "pgbench -S, 8 clients" benchmark -T 2
+each_long "pgbench -S -C, a connection for each transaction" benchmark -C -T 2
