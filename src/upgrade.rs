@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn the_word_comes_through_the_pipe_that_is_named_first() {
-        let script = "number=${EVENER_UPGRADE#*:}; eval \"printf R >&$number\"";
+        // Not `>&$number`: a small shell reads one digit there, and the other tests have descriptors, too.
+        let script = "number=${EVENER_UPGRADE#*:}; printf R >/proc/self/fd/$number";
         let successor = program("/bin/sh", &["-c", script])
             .start(Vec::new())
             .unwrap();

@@ -30,8 +30,9 @@ const CHANNEL_CAPACITY: usize = 16_384;
 const CHANNEL_RESERVED: usize = 256;
 
 /// How long the end of the program waits for a reader that has stopped, once to tell the thread and
-/// once for it to end.
-const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+/// once for it to end. On a machine with a hundred threads for each processor, the log's own turn may be
+/// a second away.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The sending end; clones share one log.
 #[derive(Debug, Clone)]
@@ -170,7 +171,7 @@ impl Log {
 
 impl LogThread {
     /// Waits until everything sent so far has been written. A reader that does not read is given up
-    /// after a second: the program ends all the same.
+    /// after a few seconds: the program ends all the same.
     pub fn finish(self) {
         let told = self
             .messages
