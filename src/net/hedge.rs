@@ -42,6 +42,12 @@ pub struct Race {
     pub outcome: Result<Stream, ConnectError>,
 }
 
+impl Race {
+    fn over(last: Runner, outcome: Result<Stream, ConnectError>) -> Race {
+        Race { last, outcome }
+    }
+}
+
 /// Connects to `address`, and to another address as well if that takes long. Gives up as
 /// [`super::connect::connect`] does.
 pub fn connect(
@@ -51,60 +57,30 @@ pub fn connect(
     asker: BorrowedFd<'_>,
     referee: &mut impl Referee,
 ) -> Race {
-    let last = Runner::First;
     let begin = Instant::now();
     let first = match Attempt::begin(address, outgoing) {
         Ok(Begun::Waits(attempt)) => (attempt, begin + patience.timeout),
-        Ok(Begun::Connected(stream)) => {
-            return Race {
-                last,
-                outcome: Ok(stream),
-            };
-        }
-        Err(error) => {
-            return Race {
-                last,
-                outcome: Err(error),
-            };
-        }
+        Ok(Begun::Connected(stream)) => return Race::over(Runner::First, Ok(stream)),
+        Err(error) => return Race::over(Runner::First, Err(error)),
     };
     let mut asker = Asker::new(asker);
     let hedge_at = first.1.min(begin + patience.hedge_after);
     match wait_any(&first.0, None, hedge_at, &mut asker) {
         Ok(None) => {}
-        Ok(Some(_)) => {
-            return Race {
-                last,
-                outcome: first.0.finish(),
-            };
-        }
-        Err(error) => {
-            return Race {
-                last,
-                outcome: Err(error),
-            };
-        }
+        Ok(Some(_)) => return Race::over(Runner::First, first.0.finish()),
+        Err(error) => return Race::over(Runner::First, Err(error)),
     }
-    match referee
-        .second()
-        .map(|address| Attempt::begin(address, outgoing))
-    {
+    let second = referee.second();
+    match second.map(|address| Attempt::begin(address, outgoing)) {
         None => {}
         Some(Ok(Begun::Waits(attempt))) => {
             let second = (attempt, Instant::now() + patience.timeout);
             return both(first, second, &mut asker, referee);
         }
-        Some(Ok(Begun::Connected(stream))) => {
-            let last = Runner::Second;
-            return Race {
-                last,
-                outcome: Ok(stream),
-            };
-        }
+        Some(Ok(Begun::Connected(stream))) => return Race::over(Runner::Second, Ok(stream)),
         Some(Err(error)) => referee.fell_out(Runner::Second, error),
     }
-    let outcome = one(first, &mut asker);
-    Race { last, outcome }
+    Race::over(Runner::First, one(first, &mut asker))
 }
 
 /// An attempt, and when its time is over.
@@ -114,29 +90,16 @@ type Timed = (Attempt, Instant);
 fn both(first: Timed, second: Timed, asker: &mut Asker<'_>, referee: &mut impl Referee) -> Race {
     // The first began earlier, so its time is over earlier.
     let (runner, outcome, other) = match wait_any(&first.0, Some(&second.0), first.1, asker) {
-        Err(error) => {
-            let last = Runner::First;
-            return Race {
-                last,
-                outcome: Err(error),
-            };
-        }
+        Err(error) => return Race::over(Runner::First, Err(error)),
         Ok(None) => (Runner::First, Err(ConnectError::TimedOut), second),
         Ok(Some(Runner::First)) => (Runner::First, first.0.finish(), second),
         Ok(Some(Runner::Second)) => (Runner::Second, second.0.finish(), first),
     };
     match outcome {
-        Ok(_) => Race {
-            last: runner,
-            outcome,
-        },
+        Ok(_) => Race::over(runner, outcome),
         Err(error) => {
             referee.fell_out(runner, error);
-            let outcome = one(other, asker);
-            Race {
-                last: runner.other(),
-                outcome,
-            }
+            Race::over(runner.other(), one(other, asker))
         }
     }
 }
