@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::config::{self, LogFormat, LogLevel};
-use crate::events::Event;
+use crate::events::{Event, SessionRecord};
 use crate::sync::Counter;
 use crate::threads;
 pub use filter::Filter;
@@ -45,7 +45,11 @@ pub struct Log {
 
 #[derive(Debug)]
 enum Message {
-    Event(SystemTime, Event),
+    /// When it was sent, and what. Boxed: the channel has its thousands of slots from the start, and touches
+    /// each of them, which were 2 MB of a program that does nothing yet.
+    Event(Box<(SystemTime, Event)>),
+    /// When a session ended, and its record, which is in a box already: these come by the thousand.
+    Ended(SystemTime, Box<SessionRecord>),
     /// What follows is written in this form.
     Format(LogFormat),
     /// Nothing after this is written. Sent once, by [`LogThread::finish`]: waiting for every sender
@@ -141,7 +145,11 @@ impl Log {
 
     /// Says whether the channel took it.
     fn offer(&self, event: Event) -> bool {
-        let message = Message::Event(SystemTime::now(), event);
+        let now = SystemTime::now();
+        let message = match event {
+            Event::SessionEnded(record) => Message::Ended(now, record),
+            other => Message::Event(Box::new((now, other))),
+        };
         self.messages.try_send(message).is_ok()
     }
 

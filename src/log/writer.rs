@@ -40,7 +40,8 @@ impl<W: Write> Writer<W> {
         let mut next = self.received.recv();
         loop {
             match next {
-                Ok(Message::Event(time, event)) => self.line(time, &event),
+                Ok(Message::Event(sent)) => self.line(sent.0, &sent.1),
+                Ok(Message::Ended(time, record)) => self.line(time, &Event::SessionEnded(record)),
                 Ok(Message::Format(format)) => self.format = format,
                 Ok(Message::End) | Err(_) => break,
             }
