@@ -61,7 +61,11 @@ impl Ejections {
         let is_out =
             |one: &&Arc<Backend>| self.all.get(&key(one)).is_some_and(|entry| entry.is_out);
         let out = pool.backends.iter().filter(is_out).count();
-        if !rules.has_room(out, pool.backends.len()) {
+        // Drained, down or of weight 0, the others are of no use to a client: whom they would leave without a
+        // backend is better served by one that fails now and then.
+        let serves_too =
+            |one: &Arc<Backend>| !Arc::ptr_eq(one, &suspect.backend) && one.takes_sessions();
+        if !rules.has_room(out, pool.backends.len()) || !pool.backends.iter().any(serves_too) {
             return None;
         }
         let entry = self
@@ -176,27 +180,51 @@ mod tests {
         }
     }
 
+    /// Backends of weight 1 that are up.
+    fn backends(count: u16) -> Vec<Arc<Backend>> {
+        let backend = |port: u16| {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            let (name, state) = (port.to_string(), AdminState::Ready);
+            Arc::new(Backend::new(&name, address, 1, state, Health::Up))
+        };
+        (1..=count).map(backend).collect()
+    }
+
+    #[test]
+    fn the_last_one_that_can_serve_is_not_ejected_whatever_keeps_the_others_from_it() {
+        let pool = config::Pool::new("p", Vec::new());
+        let pool = Arc::new(Pool::new(&pool, backends(2), 1));
+        let other = &pool.backends[1];
+        let ask = |state| other.change_intent(|intent| intent.asked(None, Some(state)));
+        let find = |health| other.set_condition(Condition::new(health, "as the test wants it"));
+        let ejects = || {
+            let now = Duration::from_secs(9);
+            let ejected = Ejections::default().eject(suspect(&pool, 0), now);
+            pool.backends[0].set_ejection(None);
+            ejected.is_some()
+        };
+        for state in [AdminState::Drain, AdminState::Maintenance] {
+            let _ = ask(state);
+            assert!(!ejects(), "{state:?}");
+        }
+        let _ = ask(AdminState::Ready);
+        for health in [Health::Starting, Health::Down] {
+            find(health);
+            assert!(!ejects(), "{health:?}");
+        }
+        find(Health::Up);
+        assert!(ejects());
+    }
+
     /// A backend's agent says that it is down while it is ejected, and takes that back while two others are
     /// out: three of four would be, where two may.
     #[test]
     fn who_is_down_as_well_counts_as_ejected() {
-        let backend = |port| {
-            let address = SocketAddr::from(([127, 0, 0, 1], port));
-            let name = port.to_string();
-            Arc::new(Backend::new(
-                &name,
-                address,
-                1,
-                AdminState::Ready,
-                Health::Up,
-            ))
-        };
         let mut config = config::Pool::new("p", Vec::new());
         if let Some(rules) = &mut config.outlier_detection {
             rules.max_ejection_percent = 50;
         }
-        let backends = (1..=4).map(backend).collect();
-        let pool = Arc::new(Pool::new(&config, backends, 1));
+        let pool = Arc::new(Pool::new(&config, backends(4), 1));
         let (mut ejections, now) = (Ejections::default(), Duration::from_secs(9));
         assert!(ejections.eject(suspect(&pool, 0), now).is_some());
         pool.backends[0].set_agent_report(Some(AgentReport {
