@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 
 use super::entrances::DoorChange;
 use super::{Server, Shutdown, StartError};
+use crate::config::cli::Source;
 use crate::config::{self, Config, ListenOn};
 use crate::control::{Change, Request};
 use crate::events::Event;
@@ -28,6 +29,7 @@ use crate::upgrade::{self, Predecessor, Program};
 /// many sessions there is room: limits are those of a user.
 pub(super) fn become_user(
     config: &Config,
+    source: &Source,
     gate: &Gate,
     log: &Log,
 ) -> Result<Arc<Capacity>, StartError> {
@@ -36,6 +38,9 @@ pub(super) fn become_user(
     if let Some(became) = privileges::become_user(config).map_err(StartError::Privilege)? {
         log.send(Event::Confined(became));
         capacity = Capacity::read();
+        for warning in privileges::out_of_reach(config, source) {
+            log.send(Event::ConfigWarning { warning });
+        }
     }
     let configured = config.limits.max_connections;
     gate.set_limit(capacity.allowed(configured));
