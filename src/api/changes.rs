@@ -22,7 +22,7 @@ pub(super) fn change_backend(
     backend: &str,
     body: &[u8],
 ) -> Result<Value, Refusal> {
-    let wanted = parse(body).map_err(|what| Refusal::Invalid(vec![what]))?;
+    let wanted = parse(body).map_err(Refusal::Invalid)?;
     let Wanted {
         weight,
         state,

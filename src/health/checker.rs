@@ -28,7 +28,7 @@ use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
 use crate::policy::intent::Intent;
 use crate::policy::splitmix;
-use crate::pool::{Backend, Pool};
+use crate::pool::{Backend, Condition, Pool};
 use crate::stats::Stats;
 use crate::threads::{self, Threads};
 
@@ -179,8 +179,12 @@ impl Checker {
                 }
                 self.ejections.keep(&pools);
                 for (backend, condition) in unprobed {
-                    if backend.found().health != condition.health {
+                    let found = backend.found();
+                    if found.health != condition.health {
                         backend.set_condition(condition);
+                    } else if found.reason != condition.reason {
+                        let since = found.since;
+                        backend.set_condition(Condition { since, ..condition });
                     }
                 }
                 // Whoever has ordered this has published these pools before the last result came in.

@@ -52,12 +52,12 @@ impl Server {
                 range.start(),
                 range.end()
             );
-            return Err(Refusal::Invalid(vec![what]));
+            return Err(Refusal::Invalid(what));
         }
         let terms = close.map(closing::read).transpose()?;
         if terms.is_some() && state != Some(AdminState::Drain) {
             let what = "close goes with the state drain: others would get its clients again";
-            return Err(Refusal::Invalid(vec![what.to_owned()]));
+            return Err(Refusal::Invalid(what.to_owned()));
         }
         let (old, new) = backend.change_intent(|intent| intent.asked(weight, state));
         let (old, new) = (old.current(), new.current());
@@ -87,7 +87,7 @@ impl Server {
             (Some(_), None) => changes.extend(self.stop_emptying(backend)),
             (None, None) => {}
         }
-        Ok(changes)
+        Ok(changes.into())
     }
 }
 

@@ -77,6 +77,13 @@ impl Inherited {
         Some(self.sockets.swap_remove(at).listener)
     }
 
+    /// The address of a socket with this port that nobody has taken.
+    pub fn on_port(&self, port: u16) -> Option<String> {
+        let mut addresses = self.sockets.iter().map(|socket| &socket.address);
+        let found = addresses.find(|address| address.ip().is_some_and(|ip| ip.port() == port));
+        found.map(Address::to_string)
+    }
+
     /// What nobody has taken, in words; it is closed.
     pub fn unused(self) -> Vec<String> {
         let unused = self.sockets.into_iter();
@@ -176,6 +183,8 @@ mod tests {
                 .take(&Address::Ip(([127, 0, 0, 1], 1).into()))
                 .is_none()
         );
+        assert_eq!(inherited.on_port(address.port()), Some(address.to_string()));
+        assert_eq!(inherited.on_port(1), None);
         let taken = inherited.take(&address.into()).unwrap();
         let taken = TcpListener::from(taken);
         assert_eq!(taken.local_addr().unwrap(), address);
