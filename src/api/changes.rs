@@ -90,10 +90,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Wanted, String> {
 }
 
 fn state_of(word: &str) -> Result<AdminState, String> {
-    let found = AdminState::ALL
-        .into_iter()
-        .find(|state| state.word() == word);
-    found.ok_or_else(|| {
+    AdminState::named(word).ok_or_else(|| {
         let words = AdminState::ALL.map(AdminState::word).join(", ");
         format!("unknown state {word:?}; states: {words}")
     })

@@ -220,7 +220,7 @@ fn refused(refusal: Refusal) -> Response {
             let all = json!({"error": errors.join("; "), "errors": errors, "report": report});
             Response::json(&all).with_status(422)
         }
-        Refusal::Gone => Response::error(503, "evener is shutting down; nothing was changed"),
+        Refusal::Gone => Response::error(503, "this evener is shutting down; nothing was changed"),
         Refusal::TooLong => Response::error(
             503,
             "the change was not made in time and may still be; look at the status",

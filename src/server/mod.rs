@@ -26,6 +26,7 @@ mod closing;
 mod entrances;
 mod error;
 mod foresight;
+mod handover;
 mod leaving;
 mod names;
 mod options;
@@ -143,6 +144,9 @@ impl Server {
         let addresses = addresses.with_known(&config, &running)?;
         let none = Entrances::default();
         let next = Next::prepare(config, addresses, &running, &none, &mut heritage, None, log)?;
+        if let Some(orders) = &heritage.orders {
+            handover::read(orders, &next.draft.pools, log);
+        }
         service::report_unused(heritage.sockets, log);
         let capacity = service::become_user(&next.config, &source, &process_gate, log)?;
         let (orders, received) = crossbeam_channel::unbounded();

@@ -35,6 +35,8 @@ pub struct Heritage {
     pub sockets: Inherited,
     /// The one before still runs and is about to go, so what can't be shared is taken from it.
     pub takes_over: bool,
+    /// What was asked of the one before at run time, as it has written that.
+    pub orders: Option<String>,
 }
 
 #[derive(Debug)]
