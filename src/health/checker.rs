@@ -284,7 +284,8 @@ impl Checker {
         let targets = changed
             .iter()
             .filter_map(|(number, _)| self.agenda.get(*number));
-        for pool in targets.map(|target| &target.pool) {
+        let pools: Vec<Arc<Pool>> = targets.map(|target| Arc::clone(&target.pool)).collect();
+        for pool in &pools {
             published.entry(Arc::as_ptr(pool)).or_insert_with(|| {
                 self.publish(pool);
                 // Counted once, too: the sum over a large pool for each of its backends takes seconds.
@@ -364,14 +365,17 @@ impl Checker {
     }
 
     /// Publishes what has changed, and tells the log.
-    fn announce(&self, changed: impl IntoIterator<Item = (Arc<Pool>, Ejection)>) {
+    fn announce(&mut self, changed: impl IntoIterator<Item = (Arc<Pool>, Ejection)>) {
         for (pool, ejection) in changed {
             self.publish(&pool);
             self.log.send(Event::Ejection(ejection));
         }
     }
 
-    fn publish(&self, pool: &Pool) {
+    fn publish(&mut self, pool: &Pool) {
+        for ejection in self.ejections.spare(pool, self.epoch.elapsed()) {
+            self.log.send(Event::Ejection(ejection));
+        }
         if super::publish(pool, &self.log) {
             // A message that waits already says it, too; a server that is gone needs none.
             let _ = self.channels.mode_changed.try_send(());

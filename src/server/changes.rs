@@ -61,10 +61,11 @@ impl Server {
         }
         let (old, new) = backend.change_intent(|intent| intent.asked(weight, state));
         let (old, new) = (old.current(), new.current());
-        if is_probed(old.state) != is_probed(new.state) {
+        health::publish(pool, &self.log);
+        // Without anybody to serve, the health thread lets in again whom it has ejected.
+        if is_probed(old.state) != is_probed(new.state) || !pool.can_serve() {
             self.order(Order::Replace(build::all(&running.pools)));
         }
-        health::publish(pool, &self.log);
         let mut changes = Vec::new();
         if old.weight != new.weight {
             changes.push(format!("weight {} → {}", old.weight, new.weight));
