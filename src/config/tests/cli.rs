@@ -203,6 +203,7 @@ fn bad_command_lines_say_what_would_be_right() {
         ("weight a 1000", "weight `1000` is out of range", "0 to 256"),
         ("kill c12", "`c12` is no connection", "`evener connections`"),
         ("reload --dry-rum", "`reload` has no option `--dry-rum`", "did you mean `--dry-run`?"),
+        ("status --dry-run", "`status` has no option `--dry-run`", ""),
         ("top --json", "`top` has no --json", "status --json"),
         ("status --admin 9900", "--admin `9900` is only a port", "127.0.0.1:9900"),
         ("status --admin off", "--admin `off` has no port", ""),

@@ -377,14 +377,32 @@ pools:
     );
 }
 
+/// The warnings of a config with such a pool.
+fn warnings(pool: &str) -> Vec<String> {
+    load(&format!(
+        "listeners: [{{ bind: ':1' }}]\npools: [{{ {pool}, backends: ['10.0.0.1:80'] }}]\n"
+    ))
+    .warnings()
+}
+
+#[test]
+fn an_ejection_that_can_not_last_as_long_as_it_should_is_a_warning() {
+    let ejecting = |time: &str, most: &str| {
+        warnings(&format!(
+            "outlier_detection: {{ ejection_time: {time}, max_ejection_time: {most} }}"
+        ))
+    };
+    assert_eq!(ejecting("10s", "10s"), [""; 0]);
+    assert_eq!(
+        ejecting("11s", "10s"),
+        [
+            "pool `default`: outlier_detection has max_ejection_time 10s, so no ejection lasts for ejection_time 11s"
+        ]
+    );
+}
+
 #[test]
 fn a_hash_that_nobody_computes_is_a_warning() {
-    let warnings = |pool: &str| {
-        load(&format!(
-            "listeners: [{{ bind: ':1' }}]\npools: [{{ {pool}, backends: ['10.0.0.1:80'] }}]\n"
-        ))
-        .warnings()
-    };
     assert_eq!(
         warnings("hash_balance_factor: 125%"),
         [
