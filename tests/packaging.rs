@@ -314,6 +314,32 @@ fn the_units_leave_room_for_sessions_and_ask_for_the_signs_that_evener_gives() {
     assert!(value("WatchdogSec").parse::<u64>().is_ok());
 }
 
+/// The `bind` of each listener, as evener prints the effective config.
+fn binds(file: &str) -> BTreeSet<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let printed = Evener::command(&["--config", file.to_str().unwrap(), "--print-config"]);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    let listeners = printed.stdout.split("\nlisteners:\n").nth(1).unwrap();
+    let lines = listeners.lines().take_while(|line| line.starts_with(' '));
+    let binds = lines.filter_map(|line| line.split_once("bind: "));
+    let binds: BTreeSet<String> = binds
+        .map(|(_, value)| value.trim_matches('"').to_owned())
+        .collect();
+    assert!(!binds.is_empty(), "{}", printed.stdout);
+    binds
+}
+
+/// As they are shipped: what systemd opens is what evener binds, so that enabling the socket is all.
+#[test]
+fn each_socket_of_the_unit_is_one_of_the_config() {
+    let unit = read("packaging/systemd/evener.socket");
+    let streams = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("ListenStream="));
+    let streams: BTreeSet<String> = streams.map(String::from).collect();
+    assert_eq!(streams, binds("packaging/evener.yaml"));
+}
+
 /// The words of an expression of PromQL that may name a metric of evener.
 fn metrics_in(expression: &str) -> BTreeSet<String> {
     expression
