@@ -572,6 +572,14 @@ fn the_files_for_other_programs_speak_of_this_one() {
                 "pre_stop_delay: 10s, drain_timeout: 45s",
             ],
         ),
+        (
+            "packaging/prometheus/scrape-kubernetes.yaml",
+            vec!["job_name: evener", "alerts.yaml", "credentials_file:"],
+        ),
+        (
+            "packaging/kubernetes/podmonitor.yaml",
+            vec!["name: evener-token, key: token", "port: admin"],
+        ),
         ("scripts/build-deb", vec!["usr/share/evener/check-evener"]),
     ] {
         let text = read(file);
@@ -579,6 +587,8 @@ fn the_files_for_other_programs_speak_of_this_one() {
             assert!(text.contains(word), "{file} has no {word}");
         }
     }
+    // What has no token can't lead to /metrics.
+    assert!(!read("packaging/kubernetes/evener.yaml").contains("prometheus.io/port"));
     // The config inside the manifest is one, once there is a token.
     let manifest = read("packaging/kubernetes/evener.yaml");
     let (_, rest) = manifest.split_once("evener.yaml: |\n").unwrap();
@@ -590,4 +600,40 @@ fn the_files_for_other_programs_speak_of_this_one() {
     fs::write(&file, config).unwrap();
     let checked = Evener::command(&["check", file.to_str().unwrap()]);
     assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));
+}
+
+/// The check of the image runs in the container, which has the token in its environment or not at all.
+#[test]
+fn the_health_check_of_the_image_works_with_and_without_a_token() {
+    let dockerfile = read("packaging/docker/Dockerfile");
+    let check = dockerfile
+        .lines()
+        .find(|line| line.starts_with("HEALTHCHECK "));
+    let (_, command) = check.unwrap().split_once(" CMD ").unwrap();
+    let words: Vec<String> = serde_json::from_str(command).unwrap();
+    assert_eq!(words[0], "/evener");
+    assert!(dockerfile.contains("-e EVENER_TOKEN="));
+
+    let dir = TempDir::new();
+    let (token, backend) = ("0123456789abcdef", Dummy::start("a"));
+    let file = dir.path().join("token");
+    fs::write(&file, token).unwrap();
+    let with_token = format!(
+        "admin: {{ bind: \"127.0.0.1:0\", token_file: \"{}\" }}",
+        file.display()
+    );
+    for (admin, token, code) in [
+        ("admin: { bind: \"127.0.0.1:0\" }", None, 0),
+        (with_token.as_str(), Some(token), 0),
+        (with_token.as_str(), None, 1),
+    ] {
+        let evener = Evener::start(&config(&[backend.address()], &[], &[admin]));
+        let address = evener.address_after("admin server at http://", 0);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evener"));
+        command.args(&words[1..]).arg("--admin");
+        command.arg(address.to_string()).env_remove("EVENER_TOKEN");
+        command.envs(token.map(|token| ("EVENER_TOKEN", token)));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{admin}: {output:?}");
+    }
 }
