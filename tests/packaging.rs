@@ -377,17 +377,39 @@ fn values_of(value: &Value, key: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The names of all series that a real evener has, and the names of all their labels.
-fn real_metrics() -> (BTreeSet<String>, BTreeSet<String>) {
+/// The reasons why sessions end that an expression asks for.
+fn reasons_in(expression: &str) -> Vec<String> {
+    let parts = expression
+        .split("evener_sessions_closed_total{")
+        .skip(1)
+        .filter_map(|part| part.split_once("reason=~\"")?.1.split('"').next());
+    parts
+        .flat_map(|words| words.split('|'))
+        .map(String::from)
+        .collect()
+}
+
+/// What a real evener answers, that has what series are for: limits and a queue.
+fn real_answer() -> String {
     let backend = Dummy::start("a");
     let admin = ["admin: { bind: \"127.0.0.1:0\" }"];
-    // A listener has a series of its limit when it has a limit.
-    let text = config(&[backend.address()], &[], &admin)
-        .replace("pool: p }", "pool: p, max_connections: 9 }");
+    let address = backend.address();
+    let limited = format!("{{ address: \"{address}\", max_connections: 9 }}");
+    let text =
+        config(&[limited], &[], &admin).replace("pool: p }", "pool: p, max_connections: 9 }");
     let evener = Evener::start(&text);
-    let answer = Admin::of(&evener).get("/metrics").body;
+    Admin::of(&evener).get("/metrics").body
+}
+
+/// The names of all series that a real evener has, and the names of all their labels.
+fn names_and_labels(answer: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let series = answer.lines().filter(|line| !line.starts_with('#'));
-    let (mut names, mut labels) = (BTreeSet::new(), BTreeSet::new());
+    // A metric without a series is one, too: no host name is watched here.
+    let types = answer
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    let types = types.filter_map(|line| Some(line.split_once(' ')?.0.to_owned()));
+    let (mut names, mut labels) = (types.collect::<BTreeSet<_>>(), BTreeSet::new());
     for one in series {
         names.insert(one.split(['{', ' ']).next().unwrap().to_owned());
         let inner = one
@@ -414,7 +436,8 @@ fn the_dashboard_and_the_alerts_ask_for_what_evener_has() {
     assert!(alerts.len() >= 10, "{alerts:?}");
     expressions.extend(alerts);
 
-    let (names, mut labels) = real_metrics();
+    let answer = real_answer();
+    let (names, mut labels) = names_and_labels(&answer);
     // Prometheus adds these when it scrapes.
     labels.extend(["job", "instance"].map(String::from));
     for expression in &expressions {
@@ -424,6 +447,13 @@ fn the_dashboard_and_the_alerts_ask_for_what_evener_has() {
         for label in labels_in(expression) {
             assert!(labels.contains(&label), "no label {label:?}: {expression}");
         }
+        for reason in reasons_in(expression) {
+            let series = format!("evener_sessions_closed_total{{reason=\"{reason}\"}}");
+            assert!(
+                answer.contains(&series),
+                "no reason {reason:?}: {expression}"
+            );
+        }
     }
     let example = "sum by (le, x) (evener_a{b=~\"c\", d!=\"e\"}) / process_f";
     assert_eq!(
@@ -431,6 +461,8 @@ fn the_dashboard_and_the_alerts_ask_for_what_evener_has() {
         ["evener_a", "process_f"]
     );
     assert_eq!(Vec::from_iter(labels_in(example)), ["b", "d", "le", "x"]);
+    let example = "rate(evener_sessions_closed_total{instance=~\"$i\", reason=~\"a|b\"}[2m])";
+    assert_eq!(reasons_in(example), ["a", "b"]);
 }
 
 #[test]
