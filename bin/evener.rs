@@ -17,7 +17,7 @@ use evener::log::Log;
 use evener::names::Lookup;
 use evener::net::resolve::resolve;
 use evener::privileges;
-use evener::server::{Server, Shutdown, StartError, Surroundings};
+use evener::server::{self, Server, Shutdown, StartError, Surroundings};
 use evener::systemd::Manager;
 use evener::threads;
 use evener::upgrade;
@@ -31,7 +31,8 @@ fn main() -> ExitCode {
         Ok(Command::Version) => print(&format!("{}\n", cli::version())),
         Ok(Command::Check { file }) => match Config::load(&file) {
             Ok(config) => {
-                warn(&config);
+                warn(config.warnings());
+                warn(server::obstacles(&config));
                 print(&format!("{} is valid\n", file.display()))
             }
             Err(errors) => fail(&errors),
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         }) => match source.load() {
             Ok(config) if print_config => print(&config.to_yaml()),
             Ok(config) => {
-                warn(&config);
+                warn(config.warnings());
                 run(source, config, None)
             }
             Err(errors) => fail(&errors),
@@ -154,8 +155,8 @@ fn reloads() -> io::Result<Receiver<()>> {
     }
 }
 
-fn warn(config: &Config) {
-    for warning in config.warnings() {
+fn warn(warnings: Vec<String>) {
+    for warning in warnings {
         complain(&format_args!("warning: {warning}"));
     }
 }

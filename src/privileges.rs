@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
@@ -148,19 +148,8 @@ fn directory_as_named(file: &Path) -> Option<PathBuf> {
 ///
 /// [`PrivilegeError`]: there is no such user, or evener may not become one.
 pub fn become_user(config: &Config) -> Result<Option<Confined>, PrivilegeError> {
-    let Confinement { user, group, .. } = &config.confinement;
-    let Some(user) = user else {
+    let (Some(user), Some((uid, gid))) = (&config.confinement.user, find_user(config)?) else {
         return Ok(None);
-    };
-    let unknown = |key, name: &String| {
-        let name = name.clone();
-        move |error| PrivilegeError::Unknown { key, name, error }
-    };
-    let (uid, usual) = evener_sys::find_user(user).map_err(unknown("user", user))?;
-    let gid = match (group, usual) {
-        (Some(group), _) => evener_sys::find_group(group).map_err(unknown("group", group))?,
-        (None, Some(gid)) => gid,
-        (None, None) => return Err(PrivilegeError::NoGroup(user.clone())),
     };
     if evener_sys::is_user(uid, gid) {
         return Ok(None);
@@ -183,6 +172,49 @@ pub fn become_user(config: &Config) -> Result<Option<Confined>, PrivilegeError> 
             error,
         }),
     }
+}
+
+/// The ids of the user and the group that the config names; `None`: it names no user.
+///
+/// # Errors
+///
+/// [`PrivilegeError`]: there is no such user or group on this machine.
+pub fn find_user(config: &Config) -> Result<Option<(u32, u32)>, PrivilegeError> {
+    let Confinement { user, group, .. } = &config.confinement;
+    let Some(user) = user else {
+        return Ok(None);
+    };
+    let unknown = |key, name: &String| {
+        let name = name.clone();
+        move |error| PrivilegeError::Unknown { key, name, error }
+    };
+    let (uid, usual) = evener_sys::find_user(user).map_err(unknown("user", user))?;
+    let gid = match (group, usual) {
+        (Some(group), _) => evener_sys::find_group(group).map_err(unknown("group", group))?,
+        (None, Some(gid)) => gid,
+        (None, None) => return Err(PrivilegeError::NoGroup(user.clone())),
+    };
+    Ok(Some((uid, gid)))
+}
+
+/// The files that a reload reads and this process can't, a sentence each. Asked once it is the user that it
+/// stays: who started it may have been able to.
+pub fn out_of_reach(config: &Config, source: &Source) -> Vec<String> {
+    let config_file = match source {
+        Source::File { path, .. } => Some(path.as_path()),
+        Source::Arguments(_) => None,
+    };
+    let token = (config.admin.as_ref()).and_then(|admin| admin.token_file.as_deref());
+    let files = config_file.into_iter().chain(token);
+    files
+        .filter_map(|file| Some((file, File::open(file).err()?)))
+        .map(|(file, error)| {
+            format!(
+                "evener can't read {} as the user that it runs as: {error}; a reload will fail",
+                file.display()
+            )
+        })
+        .collect()
 }
 
 /// How to start another evener, for an upgrade: the sandbox lets nobody start a program.
@@ -224,6 +256,18 @@ mod tests {
         assert!(reach.read.contains(&fs::canonicalize("/usr/bin").unwrap()));
         let sockets = ["/run/evener", "/run/evener-admin"].map(PathBuf::from);
         assert_eq!(reach.sockets, sockets);
+    }
+
+    #[test]
+    fn what_can_not_be_read_any_more_is_told() {
+        let source = Source::File {
+            path: PathBuf::from("/nowhere/evener.yaml"),
+            admin: None,
+        };
+        let told = out_of_reach(&config(""), &source);
+        assert!(told[0].starts_with("evener can't read /nowhere/evener.yaml as the user"));
+        let here = Source::Arguments(Box::new(config("")));
+        assert_eq!(out_of_reach(&config(""), &here), [""; 0]);
     }
 
     #[test]

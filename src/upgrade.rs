@@ -4,7 +4,8 @@
 //!
 //! The sockets are the same ones in both, so a client that waits in a backlog is accepted by one or by
 //! the other. SO_REUSEPORT would give each process a backlog of its own, and lose what waits in that
-//! of the old one. If the new one fails, nothing has happened.
+//! of the old one. If the new one fails, nothing has happened. What was asked for at run time goes along, so
+//! that a backend which was drained by hand stays drained.
 //!
 //! ```text
 //!   old process                                            new process
@@ -24,7 +25,8 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::process::{self, Child, Command};
@@ -32,7 +34,8 @@ use std::time::Duration;
 
 use evener_sys::take_inherited;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, getppid, kill_process};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, Signal, getppid, kill_process};
 
 use crate::systemd::{Heritage, Inherited};
 
@@ -40,6 +43,13 @@ use crate::systemd::{Heritage, Inherited};
 /// the sockets. Not LISTEN_FDS, whose numbers have to be 3 and up, which are taken, and which must
 /// name the new process before it exists.
 const VARIABLE: &str = "EVENER_UPGRADE";
+
+/// Where the new process finds what was asked for at run time: the old one's id, and the number of a file in
+/// memory. A variable of its own, which an older version passes over.
+const ORDERS_VARIABLE: &str = "EVENER_UPGRADE_ORDERS";
+
+/// The longest such file that is read, bytes: some 100,000 orders.
+const ORDERS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What a service manager has told the old process and is not true of the new one.
 const NOT_FOR_THE_NEW: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
@@ -77,12 +87,13 @@ impl Program {
         })
     }
 
-    /// Starts it and passes these sockets on, which must not close when a program is started.
+    /// Starts it and passes these sockets on, which must not close when a program is started, and `orders`
+    /// that the new process is to find in its [`Heritage`].
     ///
     /// # Errors
     ///
     /// There is no such program, or no descriptor or memory left.
-    pub fn start(&self, sockets: Vec<OwnedFd>) -> io::Result<Successor> {
+    pub fn start(&self, sockets: Vec<OwnedFd>, orders: Option<&str>) -> io::Result<Successor> {
         let (word, tell) = io::pipe()?;
         // Without FD_CLOEXEC. Nothing else in this process starts programs, so nobody else gets it.
         let passed_on = rustix::io::dup(&tell)?;
@@ -93,6 +104,14 @@ impl Program {
         command
             .args(&self.arguments)
             .env(VARIABLE, format!("{}:{}", process::id(), numbers.join(",")));
+        let orders = orders.map(in_memory).transpose()?;
+        match &orders {
+            Some(file) => command.env(
+                ORDERS_VARIABLE,
+                format!("{}:{}", process::id(), file.as_raw_fd()),
+            ),
+            None => command.env_remove(ORDERS_VARIABLE),
+        };
         for variable in NOT_FOR_THE_NEW {
             command.env_remove(variable);
         }
@@ -101,6 +120,14 @@ impl Program {
         // that the new process has ended.
         Ok(Successor { child, word })
     }
+}
+
+/// A file in memory that has this text and is open in a program that is started, too.
+fn in_memory(text: &str) -> io::Result<File> {
+    let mut file = File::from(memfd_create("evener-orders", MemfdFlags::empty())?);
+    file.write_all(text.as_bytes())?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file)
 }
 
 /// A new process that has been started and does not serve yet.
@@ -146,9 +173,18 @@ impl Successor {
 
 /// Stops a process that this one has started, as SIGTERM does.
 pub fn stop(id: u32) {
+    signal(id, Signal::TERM);
+}
+
+/// Has a process that this one has started read its config again, as SIGHUP does.
+pub fn reload(id: u32) {
+    signal(id, Signal::HUP);
+}
+
+fn signal(id: u32, signal: Signal) {
     let id = i32::try_from(id).ok().and_then(Pid::from_raw);
     // It fails only if the process has ended.
-    let _ = id.map(|id| kill_process(id, rustix::process::Signal::TERM));
+    let _ = id.map(|id| kill_process(id, signal));
 }
 
 /// The process that this one takes over from, if there is one, until it has been told.
@@ -168,18 +204,22 @@ impl Predecessor {
     }
 }
 
-/// The sockets that this process was started with, by a service manager or by a predecessor.
+/// What this process was started with, by a service manager or by a predecessor.
 pub fn inheritance() -> (Heritage, Option<Predecessor>) {
-    let wanted = env::var(VARIABLE).ok();
     let parent = getppid().map(|id| id.as_raw_nonzero().get());
-    let Some(numbers) = wanted.and_then(|text| numbers(&text, parent)) else {
+    let left_in = |variable| numbers(&env::var(variable).ok()?, parent);
+    let Some(numbers) = left_in(VARIABLE) else {
         let heritage = Heritage {
             sockets: Inherited::from_environment(),
-            takes_over: false,
+            ..Heritage::default()
         };
         return (heritage, None);
     };
-    let mut taken = take_inherited(&numbers).into_iter();
+    let of_orders = left_in(ORDERS_VARIABLE).unwrap_or_default();
+    let of_orders = of_orders.get(..1).unwrap_or_default();
+    // All at once: it can be done once only.
+    let mut taken = take_inherited(&[of_orders, numbers.as_slice()].concat()).into_iter();
+    let orders = of_orders.first().and_then(|_| taken.next());
     let predecessor = taken.next().and_then(Result::ok).map(|tell| Predecessor {
         tell: PipeWriter::from(tell),
     });
@@ -188,8 +228,17 @@ pub fn inheritance() -> (Heritage, Option<Predecessor>) {
     let heritage = Heritage {
         sockets: Inherited::of(sockets),
         takes_over: true,
+        orders: orders.and_then(|file| text_of(file.ok()?)),
     };
     (heritage, predecessor)
+}
+
+fn text_of(file: OwnedFd) -> Option<String> {
+    let mut text = String::new();
+    let read = File::from(file)
+        .take(ORDERS_BYTES_MAX)
+        .read_to_string(&mut text);
+    read.is_ok().then_some(text)
 }
 
 /// The descriptors that process `parent` has left open for its child.
@@ -227,9 +276,9 @@ mod tests {
 
     #[test]
     fn a_program_that_ends_or_is_not_there_has_not_taken_over() {
-        let gone = program("/nowhere/evener", &[]).start(Vec::new());
+        let gone = program("/nowhere/evener", &[]).start(Vec::new(), None);
         assert_eq!(gone.unwrap_err().kind(), io::ErrorKind::NotFound);
-        let ended = program("/bin/sh", &["-c", "exit 3"]).start(Vec::new());
+        let ended = program("/bin/sh", &["-c", "exit 3"]).start(Vec::new(), None);
         let error = ended.unwrap().wait().unwrap_err();
         assert!(error.contains("exit status: 3"), "{error}");
     }
@@ -239,7 +288,18 @@ mod tests {
         // Not `>&$number`: a small shell reads one digit there, and the other tests have descriptors, too.
         let script = "number=${EVENER_UPGRADE#*:}; printf R >/proc/self/fd/$number";
         let successor = program("/bin/sh", &["-c", script])
-            .start(Vec::new())
+            .start(Vec::new(), None)
+            .unwrap();
+        let id = successor.id();
+        assert_eq!(successor.wait(), Ok(id));
+    }
+
+    #[test]
+    fn orders_are_read_where_the_variable_says() {
+        let script = "test \"$(cat /proc/self/fd/${EVENER_UPGRADE_ORDERS#*:})\" = 'drain a' && \
+                      printf R >/proc/self/fd/${EVENER_UPGRADE#*:}";
+        let successor = program("/bin/sh", &["-c", script])
+            .start(Vec::new(), Some("drain a"))
             .unwrap();
         let id = successor.id();
         assert_eq!(successor.wait(), Ok(id));

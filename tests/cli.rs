@@ -53,6 +53,13 @@ fn a_valid_config_is_valid() {
         (finished.code, finished.stdout, finished.stderr),
         (Some(0), format!("{path} is valid\n"), String::new())
     );
+    // What this machine lacks may be there on the one that the config is for.
+    let admin = "admin: { bind: \"127.0.0.1:0\", token_file: /nowhere/token }";
+    let (_dir, path) = file(&config(&["127.0.0.1:1"], &[], &[admin]));
+    let finished = Evener::command(&["check", &path]);
+    assert_eq!(finished.code, Some(0));
+    let warning = "warning: admin.token_file /nowhere/token: No such file";
+    assert!(finished.stderr.starts_with(warning), "{finished:?}");
 }
 
 #[test]

@@ -70,7 +70,8 @@ impl Handler for Api {
                     Response::json(&json!({"dry_run": true, "changes": ["pool web: + b"]}))
                 }
                 _ => Response::json(&json!({"error": "the config is wrong",
-                                            "errors": ["evener.yaml:3:1: unknown key `a`"]}))
+                                            "errors": ["evener.yaml:3:1: unknown key `a`"],
+                                            "report": "error: unknown key `a`\n --> evener.yaml:3:1"}))
                 .with_status(422),
             },
             _ => Response::error(404, "there is nothing here"),
@@ -309,7 +310,7 @@ fn connections_are_killed_by_number_and_a_reload_says_what_it_does() {
     );
     let wrong = served.refuse(&["reload"]);
     assert!(
-        wrong.contains("refuses: the config is wrong\n  evener.yaml:3:1: unknown key `a`"),
+        wrong.contains("refuses the new config\n  error: unknown key `a`\n   --> evener.yaml:3:1"),
         "{wrong}"
     );
 }
@@ -566,7 +567,7 @@ fn a_real_evener_is_asked_and_obeys() {
     evener.rewrite_config("nothing: good");
     let wrong = complaint(Command::new(EVENER).args(["reload", "--admin", &at]));
     assert!(
-        wrong.contains("refuses: ") && wrong.contains("`nothing`"),
+        wrong.contains("refuses the new config") && wrong.contains("1 | nothing: good"),
         "{wrong}"
     );
 }
@@ -582,6 +583,14 @@ fn a_reload_moves_the_admin_server_and_still_answers_who_asked_for_it() {
     assert!(ask_at(&tcp.to_string(), &["reload"]).starts_with("reloaded:"));
     eventually("the old door is shut", || TcpStream::connect(tcp).err());
     assert!(ask_at(&unix, &["status"]).contains("generation 2"));
+    // Who has the config needs to know nothing else; who has set the variable, neither.
+    let by = |command: &mut Command| texts(&command.arg("status").output().unwrap()).0;
+    let by_config = by(Command::new(EVENER)
+        .arg("--config")
+        .arg(evener.config_path()));
+    assert!(by_config.contains("generation 2"), "{by_config}");
+    let by_environment = by(Command::new(EVENER).env("EVENER_ADMIN", &unix));
+    assert!(by_environment.contains("generation 2"), "{by_environment}");
 
     evener.rewrite_config(&config_with(&backend, "off"));
     assert!(ask_at(&unix, &["reload"]).starts_with("reloaded:"));

@@ -232,12 +232,18 @@ fn what_was_asked_for_survives_a_reload_of_an_unchanged_entry_only() {
     let answer = admin.post("/api/v1/reload", "");
     assert_eq!(
         answer.json(),
-        json!({"dry_run": false, "changes": ["~ pool p health_check.fall 2 → 3"]})
+        json!({"dry_run": false, "changes": ["~ pool p health_check.fall 2 → 3"], "warnings": [
+            "pool `p`: a health check may take longer (timeout 1s) than from one to the next (interval 50ms)"]})
     );
     assert_eq!(admin.backend("a")["admin_state"], "drain");
     assert_eq!(shares(&evener, 4), HashMap::from([("b".into(), 4)]));
     // The config says something new of this backend, which is the later word.
     evener.rewrite_config(&text.replace("name: a,", "name: a, weight: 2,"));
+    let planned = admin.post("/api/v1/reload?dry_run=true", "").json();
+    assert_eq!(
+        planned["changes"][1],
+        "~ backend a weight 1 → 2 (no longer, as asked for at run time: state drain)"
+    );
     admin.post("/api/v1/reload", "");
     let a = admin.backend("a");
     assert_eq!(
@@ -316,6 +322,9 @@ fn a_reload_that_fails_says_where_and_stays_in_the_status() {
             errors.contains("evener.yaml:6:5: unknown key `backend`"),
             "{errors}"
         );
+        // And the line that is meant, as `evener check` shows it.
+        let report = answer.json()["report"].as_str().unwrap().to_owned();
+        assert!(report.contains("6 |     backend:\n"), "{report}");
     }
     let config = &admin.status()["config"];
     assert_eq!(
@@ -336,6 +345,25 @@ fn a_reload_that_fails_says_where_and_stays_in_the_status() {
     evener.rewrite_config(&text);
     assert_eq!(admin.post("/api/v1/reload", "").status, 200);
     assert_eq!(admin.status()["config"]["last_reload_successful"], true);
+}
+
+#[test]
+fn a_reload_answers_with_its_warnings() {
+    let all = dummies(["a"]);
+    let backends = named(&all, &["a"]);
+    let (evener, admin) = start(&backends, &[OFF]);
+    assert_eq!(
+        admin.backend("a")["reason"],
+        "not probed: health_check is off"
+    );
+    let access = "{ name: in, access: { default: deny },";
+    let text = config(&backends, &[OFF], &[ADMIN]).replace("{ name: in,", access);
+    evener.rewrite_config(&text);
+    for path in ["/api/v1/reload?dry_run=true", "/api/v1/reload"] {
+        let warnings = admin.post(path, "").json()["warnings"].to_string();
+        assert!(warnings.contains("access lets nobody in"), "{warnings}");
+    }
+    evener.wait_log("config: listener `in`: access lets nobody in");
 }
 
 #[test]
@@ -388,8 +416,16 @@ fn explain_names_the_one_who_is_next_and_says_why_not_the_others() {
 fn readiness_follows_the_backends_and_the_drain() {
     let mut a = Dummy::start("a");
     let rest = [ADMIN, "shutdown: { pre_stop_delay: 1h }"];
-    let evener = Evener::start(&config(&[a.address()], &[FAST], &rest));
+    let refusing = RefusingPort::new();
+    let unused = format!(
+        "  - {{ name: q, backends: [\"{}\"] }}\n",
+        refusing.address()
+    );
+    let text = config(&[a.address()], &[FAST], &rest).replace(ADMIN, &(unused + ADMIN));
+    let evener = Evener::start(&text);
     let admin = Admin::of(&evener);
+    // No client waits for a pool to which no listener leads.
+    assert_eq!(admin.status()["pools"][1]["mode"], "down");
     assert_eq!(admin.get("/healthz").status, 200);
     assert_eq!(admin.get("/readyz").status, 200);
     a.stop();
@@ -477,7 +513,19 @@ fn what_can_not_be_is_refused_and_nothing_changes() {
         assert_eq!(answer.status, status, "{path} {answer:?}");
         assert!(answer.body.contains(says), "{path} {answer:?}");
     }
-    assert_eq!(admin.get("/api/v1/explain?pool=q").status, 404);
+    let unknown = admin.get("/api/v1/explain?pool=q");
+    assert_eq!(unknown.status, 404);
+    assert!(
+        unknown.body.contains("there is no pool `q`; pools: p"),
+        "{unknown:?}"
+    );
+    let unknown = admin.get("/api/v1/explain?listener=x&sni=a.example");
+    assert!(
+        unknown
+            .body
+            .contains("there is no listener `x`; listeners: in"),
+        "{unknown:?}"
+    );
     assert_eq!(admin.get("/api/v1/explain?client=me").status, 400);
     assert_eq!(admin.backend("a"), before);
     // A GET changes nothing, whatever it says.

@@ -108,6 +108,21 @@ fn no_more_than_the_share_is_ejected_and_never_the_last_one() {
 }
 
 #[test]
+fn who_is_ejected_is_let_in_when_the_last_other_one_is_drained() {
+    let mut backends = dummies(["a", "b"]);
+    let evener = Evener::start(&config(&addresses(&backends), &[SELDOM, LONG], &[ADMIN]));
+    let admin = Admin::of(&evener);
+    backends[0].stop();
+    ask_until(&evener, "is EJECTED");
+    backends[0].restart();
+    let path = format!("/api/v1/pools/p/backends/{}", backends[1].address());
+    assert_eq!(admin.post(&path, "{\"state\": \"drain\"}").status, 200);
+    let line = evener.wait_log("is UP after an ejection");
+    assert!(line.contains("nobody else can serve"), "{line}");
+    eventually("a client of a", || who_serves(evener.address(0)).ok());
+}
+
+#[test]
 fn a_success_in_between_starts_the_count_again() {
     let mut backends = dummies(["a", "b"]);
     let evener = Evener::start(&config(&addresses(&backends), &[UNPROBED, LONG], &[ADMIN]));

@@ -71,6 +71,10 @@ fn who_waits_is_served_in_the_order_in_which_they_came() {
     let explained = admin.get("/api/v1/explain?pool=p").json();
     assert_eq!(explained["backends"][0]["why"], "full: 1 sessions of 1");
     assert_eq!(explained["backends"][0]["can_serve"], false);
+    assert_eq!(
+        explained["otherwise"],
+        "it waits until one has room, behind 4 others"
+    );
     let mut client = first;
     for (expected, next) in ('1'..='4').zip(clients) {
         drop((served, client));
@@ -251,8 +255,32 @@ fn a_pool_that_holds_in_vain_says_that_there_was_no_backend() {
     let rest = ["timeouts: { queue: 100ms }"];
     let evener = Evener::start(&config(&backends, &[FAST, "when_down: hold"], &rest));
     assert_eq!(fate(evener.address(0)).1, End::Reset);
+    evener.wait_log("warn  pool p: nobody can serve");
     let line = evener.wait_log("no_backend SC");
     assert!(line.contains(" queue=1"), "{line}");
+}
+
+#[test]
+fn the_wait_is_no_part_of_the_time_to_connect() {
+    let server = Server::start();
+    let backends = [limited(server.address(), "max_connections: 1")];
+    let evener = Evener::start(&config(&backends, &[UNPROBED], &[ADMIN]));
+    let admin = Admin::of(&evener);
+    let first = connect(evener.address(0));
+    let served = server.accept();
+    let second = waiting_clients(&evener, &admin, 1);
+    drop((first, served));
+    drop((server.accept(), second));
+    let line = evener.wait_log("session 2 ");
+    let milliseconds = |field: &str| -> f64 {
+        let mut words = line.split(' ');
+        let value = words.find_map(|word| word.strip_prefix(field)?.strip_suffix("ms"));
+        value.unwrap().parse().unwrap()
+    };
+    // Both are parts of the whole. With the wait in it, `connect=` would make their sum longer than that, since
+    // the client had to wait until the status was asked, and that was longer than the rest of its life.
+    let parts = milliseconds("connect=") + milliseconds("queue=");
+    assert!(parts <= milliseconds("total="), "{line}");
 }
 
 #[test]

@@ -18,8 +18,8 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::{
-    Dummy, Evener, Load, RefusingPort, Server, TempDir, config, connect, eventually, is_live,
-    try_connect, who_serves,
+    Dummy, Evener, Load, RefusingPort, Server, TempDir, config, connect, dummies, eventually,
+    is_live, try_connect, who_serves,
 };
 
 const TAKEN_OVER: &str = " serves now, and this one drains";
@@ -261,6 +261,88 @@ fn a_unix_socket_of_the_admin_server_passes_to_the_new_process() {
         status.stdout.contains(&format!("\"pid\":{id}")),
         "{status:?}"
     );
+}
+
+#[test]
+fn what_was_asked_for_at_run_time_passes_to_the_new_process() {
+    let [a, b] = dummies(["a", "b"]);
+    let port = RefusingPort::new();
+    let dir = TempDir::new();
+    let at = format!("unix:{}", dir.path().join("admin.sock").display());
+    let section = format!("admin: {{ bind: \"{at}\" }}");
+    let named =
+        |name: &str, dummy: &Dummy| format!("{{ name: {name}, address: \"{}\" }}", dummy.address());
+    let text = config(&[named("a", &a), named("b", &b)], &[], &[&section]);
+    let text = text.replace("127.0.0.1:0", &port.address().to_string());
+    drop(port);
+    let evener = Evener::start(&text);
+    let ask = |words: &[&str]| {
+        let answer = Evener::command(&[words, &["--admin", &at]].concat());
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        answer.stdout
+    };
+    ask(&["drain", "a"]);
+    ask(&["weight", "b", "7"]);
+    // The config says something new of this one by the time of the upgrade.
+    evener.rewrite_config(&text.replace("name: b,", "name: b, weight: 3,"));
+    let new = Successor::of(&evener);
+    ended(&evener);
+    evener.wait_log("(pool p): state drain, as asked for at run time");
+    evener.wait_log("backend b (pool p): weight 7 was asked for at run time and is over");
+    let status = ask(&["status"]);
+    assert!(status.contains("drain (ready)"), "{status}");
+    let address = evener.address(0);
+    for _ in 0..3 {
+        assert_eq!(who_serves(address).unwrap(), "b");
+    }
+    // And so on, from one to the next.
+    new.signal(Signal::USR2);
+    let next = eventually("the next one", || {
+        let lines = evener.lines_with(TAKEN_OVER);
+        lines.get(1).map(|line| Successor::named_in(line))
+    });
+    new.wait_end();
+    assert!(ask(&["status"]).contains("drain (ready)"));
+    ask(&["ready", "a"]);
+    next.stop();
+}
+
+#[test]
+fn a_change_that_is_asked_for_while_a_new_process_starts_is_not_lost() {
+    let (dummy, port, dir) = (Dummy::start("a"), RefusingPort::new(), TempDir::new());
+    let (program, go) = (dir.path().join("evener"), dir.path().join("go"));
+    symlink(env!("CARGO_BIN_EXE_evener"), &program).unwrap();
+    let at = format!("unix:{}", dir.path().join("admin.sock").display());
+    let section = format!("admin: {{ bind: \"{at}\" }}");
+    let text = config(&[dummy.address()], &["health_check: off"], &[&section]);
+    let text = text.replace("127.0.0.1:0", &port.address().to_string());
+    let file = dir.path().join("evener.yaml");
+    fs::write(&file, &text).unwrap();
+    let mut command = Command::new(&program);
+    let evener = Evener::spawn(command.arg("--config").arg(&file));
+    evener.wait_log("admin server at");
+    slow_version(&program, &go);
+    evener.signal(Signal::USR2);
+    evener.wait_log("was started and is to take over");
+
+    // An order is answered: by a refusal, because the new one will not hear of it.
+    let asked = std::thread::spawn({
+        let at = at.clone();
+        move || Evener::command(&["drain", "p/x", "--admin", &at])
+    });
+    // The new one reads the config once more, whatever it has found there.
+    evener.signal(Signal::HUP);
+    let new = {
+        fs::write(&go, "").unwrap();
+        Successor::named_in(&evener.wait_log(TAKEN_OVER))
+    };
+    let answer = asked.join().unwrap();
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    evener.wait_log("reloaded");
+    ended(&evener);
+    let status = Evener::command(&["status", "--admin", &at]);
+    assert!(status.stdout.contains("generation 2"), "{status:?}");
+    new.stop();
 }
 
 #[test]

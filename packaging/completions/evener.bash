@@ -30,7 +30,7 @@ _evener() {
         "") options+=" --config --listen --balance --admin --print-config" ;;
         demo) options+=" --listen --balance --admin --print-config --guide" ;;
         check) ;;
-        *) options+=" --admin --token-file --json" ;;
+        *) options+=" --admin --config --token-file --json" ;;
     esac
     case "$command" in
         explain) options+=" --client --sni" ;;

@@ -33,7 +33,11 @@ impl Token {
     }
 
     /// Reads it from a file; true says that every user of the machine may do so.
-    pub(super) fn read(path: &Path) -> io::Result<(Token, bool)> {
+    ///
+    /// # Errors
+    ///
+    /// Those of open(2) and read(2); the file has no token, or one that is too short.
+    pub fn read(path: &Path) -> io::Result<(Token, bool)> {
         let file = File::open(path)?;
         let mode = file.metadata()?.permissions().mode();
         let mut text = String::new();

@@ -22,7 +22,7 @@ pub(super) fn change_backend(
     backend: &str,
     body: &[u8],
 ) -> Result<Value, Refusal> {
-    let wanted = parse(body).map_err(|what| Refusal::Invalid(vec![what]))?;
+    let wanted = parse(body).map_err(Refusal::Invalid)?;
     let Wanted {
         weight,
         state,
@@ -90,10 +90,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Wanted, String> {
 }
 
 fn state_of(word: &str) -> Result<AdminState, String> {
-    let found = AdminState::ALL
-        .into_iter()
-        .find(|state| state.word() == word);
-    found.ok_or_else(|| {
+    AdminState::named(word).ok_or_else(|| {
         let words = AdminState::ALL.map(AdminState::word).join(", ");
         format!("unknown state {word:?}; states: {words}")
     })

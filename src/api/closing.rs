@@ -16,7 +16,7 @@ pub(super) fn rebalance(control: &Control, pool: &str, body: &[u8]) -> Result<Va
     let wanted = serde_json::from_slice(body)
         .map_err(|error| format!("the body is not JSON ({error}); send {EXAMPLE}"))
         .and_then(|body: Value| close(&body));
-    let wanted = wanted.map_err(|what| Refusal::Invalid(vec![what]))?;
+    let wanted = wanted.map_err(Refusal::Invalid)?;
     ask(control, pool, Some(wanted))
 }
 
@@ -31,7 +31,7 @@ fn ask(control: &Control, pool: &str, close: Option<Close>) -> Result<Value, Ref
         pool: pool.clone(),
         close,
     };
-    let news = control.ask(change)?;
+    let news = control.ask(change)?.changes;
     Ok(json!({"pool": pool, "news": news, "rebalance": of_pool(control, &pool)}))
 }
 

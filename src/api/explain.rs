@@ -57,16 +57,30 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
         })
         .collect();
     let next = next.and_then(|index| pool.backends.get(index));
+    let is_nobody = next.is_none() && !depends;
     json!({
         "pool": &*pool.name,
         "balance": policy.name,
         "mode": pool.mode().word(),
         "client": client.map(|client| client.to_string()),
         "next": next.map(|backend| &*backend.name),
+        "otherwise": is_nobody.then(|| otherwise(pool)),
         "depends_on_client": depends,
         "how": policy.summary,
         "backends": backends,
     })
+}
+
+/// What becomes of a client for whom no backend has room.
+fn otherwise(pool: &Pool) -> String {
+    match pool.queue().filter(|_| pool.can_serve()) {
+        Some((queue, room)) => match queue.len() {
+            waiting if waiting >= room => format!("it is reset: {waiting} wait, and no more may"),
+            0 => "it waits until one has room".to_owned(),
+            waiting => format!("it waits until one has room, behind {waiting} others"),
+        },
+        None => pool.config.when_down.fate().to_owned(),
+    }
 }
 
 /// Why a backend that could take a session can't take another one.

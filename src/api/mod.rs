@@ -90,7 +90,11 @@ impl Api {
                     Some(_) => return Some(Response::error(400, "dry_run is true or false")),
                 };
                 match changes::reload(control, dry_run) {
-                    Ok(changes) => Response::json(&json!({"dry_run": dry_run, "changes": changes})),
+                    Ok(made) => Response::json(&json!({
+                        "dry_run": dry_run,
+                        "changes": made.changes,
+                        "warnings": made.warnings,
+                    })),
                     Err(refusal) => refused(refusal),
                 }
             }
@@ -142,8 +146,7 @@ impl Api {
             Some(pool) => Response::json(&explain::explain(pool, client)),
             None => {
                 let pools: Vec<&str> = running.pools.iter().map(|pool| &*pool.name).collect();
-                let what = format!("which pool? ?pool= is one of: {}", pools.join(", "));
-                let status = if name.is_some() { 404 } else { 400 };
+                let (status, what) = no_such("pool", name, &pools);
                 Response::error(status, what)
             }
         }
@@ -187,6 +190,19 @@ fn no_such_path(path: &[&str]) -> Response {
     }
 }
 
+/// The status and the text of the answer to a question about something by name: there is no such thing, or
+/// no name where there are several.
+fn no_such(what: &str, name: Option<&str>, known: &[&str]) -> (u16, String) {
+    let known = known.join(", ");
+    match name {
+        Some(name) => (
+            404,
+            format!("there is no {what} `{name}`; {what}s: {known}"),
+        ),
+        None => (400, format!("which {what}? ?{what}= is one of: {known}")),
+    }
+}
+
 /// An answer, or why there is none.
 fn answered(answer: Result<Value, Refusal>) -> Response {
     match answer {
@@ -199,11 +215,12 @@ fn answered(answer: Result<Value, Refusal>) -> Response {
 fn refused(refusal: Refusal) -> Response {
     match refusal {
         Refusal::NotFound(what) => Response::error(404, what),
-        Refusal::Invalid(errors) => {
-            let all = json!({"error": errors.join("; "), "errors": errors});
+        Refusal::Invalid(what) => Response::error(422, what),
+        Refusal::Config { errors, report } => {
+            let all = json!({"error": errors.join("; "), "errors": errors, "report": report});
             Response::json(&all).with_status(422)
         }
-        Refusal::Gone => Response::error(503, "evener is shutting down; nothing was changed"),
+        Refusal::Gone => Response::error(503, "this evener is shutting down; nothing was changed"),
         Refusal::TooLong => Response::error(
             503,
             "the change was not made in time and may still be; look at the status",

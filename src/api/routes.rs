@@ -27,8 +27,7 @@ pub(super) fn explain(
     };
     let Some(found) = found else {
         let names: Vec<&str> = listeners.iter().map(|one| one.name.as_str()).collect();
-        let what = format!("which listener? ?listener= is one of: {}", names.join(", "));
-        return Err((if listener.is_some() { 404 } else { 400 }, what));
+        return Err(super::no_such("listener", listener, &names));
     };
     let routes = &found.routes.list;
     let names = routes

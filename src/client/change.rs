@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::ClientError;
-use super::text::{field, items};
+use super::text::{connections, field, items};
 
 /// The pool and the name of the backend that was meant: `POOL/BACKEND`, or the backend's name alone
 /// where there is only one of that name. Names may have slashes in them, so the status decides.
@@ -39,13 +39,13 @@ pub(super) fn find(status: &Value, wanted: &str) -> Result<(String, String), Cli
 /// A backend as it is after an order.
 pub(super) fn changed(pool: &str, backend: &Value) -> String {
     format!(
-        "{}/{} is {}, {}, weight {}, {} connections\n",
+        "{}/{} is {}, {}, weight {}, {}\n",
         crate::config::visible(pool),
         field(backend, "name"),
         field(backend, "admin_state"),
         field(backend, "health"),
         field(backend, "weight"),
-        field(backend, "active")
+        connections(backend, "active")
     )
 }
 
@@ -67,6 +67,9 @@ pub(super) fn reloaded(answer: &Value) -> String {
     .to_owned();
     for change in changes.iter().filter_map(Value::as_str) {
         out.push_str(&format!("  {}\n", crate::config::visible(change)));
+    }
+    for warning in items(answer, "warnings").iter().filter_map(Value::as_str) {
+        out.push_str(&format!("warning: {}\n", crate::config::visible(warning)));
     }
     out
 }
@@ -118,5 +121,7 @@ mod tests {
             "reloaded:\n  pool web: + a\n"
         );
         assert!(answer(true, &["x\u{1b}"]).ends_with("would change:\n  x\\u{1b}\n"));
+        let warned = reloaded(&json!({"dry_run": true, "changes": [], "warnings": ["w\u{1b}"]}));
+        assert!(warned.ends_with("change nothing\nwarning: w\\u{1b}\n"));
     }
 }

@@ -29,7 +29,10 @@ pub(super) fn render(answer: &Value) -> String {
     };
     let next = match (answer.get("next"), answer.get("depends_on_client")) {
         (_, Some(Value::Bool(true))) => "this or that: add --client IP".to_owned(),
-        (None | Some(Value::Null), _) => "no backend".to_owned(),
+        (None | Some(Value::Null), _) => match answer.get("otherwise") {
+            None | Some(Value::Null) => "no backend".to_owned(),
+            Some(_) => format!("no backend: {}", field(answer, "otherwise")),
+        },
         (Some(_), _) => field(answer, "next"),
     };
     let mut out = format!(
@@ -97,6 +100,8 @@ the first that is up
             json!({"pool": "web", "client": null, "next": null, "depends_on_client": true});
         assert!(render(&depends).contains("would get this or that: add --client IP"));
         let nobody = json!({"pool": "web", "client": null, "next": null});
-        assert!(render(&nobody).contains("the next client would get no backend"));
+        assert!(render(&nobody).contains("the next client would get no backend\n"));
+        let full = json!({"pool": "web", "next": null, "otherwise": "it is reset"});
+        assert!(render(&full).contains("would get no backend: it is reset\n"));
     }
 }

@@ -12,7 +12,8 @@ use httparse::{EMPTY_HEADER, Status};
 use serde_json::Value;
 
 use super::ClientError;
-use crate::config::{AdminAddress, Ask, BackendAddress};
+use super::place::Place;
+use crate::config::{AdminAddress, BackendAddress};
 use crate::net::resolve::resolve;
 use crate::net::stream::{Stream, Timed};
 
@@ -39,15 +40,15 @@ pub(super) enum Method {
 
 /// The admin server of a running evener, and how to talk to it.
 #[derive(Debug)]
-pub(super) struct Server<'a> {
-    address: &'a AdminAddress,
+pub(super) struct Server {
+    address: AdminAddress,
     token: Option<String>,
 }
 
-impl<'a> Server<'a> {
+impl Server {
     /// Reads the token; nothing is sent yet.
-    pub(super) fn new(ask: &'a Ask) -> Result<Server<'a>, ClientError> {
-        let token = match &ask.token_file {
+    pub(super) fn new(place: Place) -> Result<Server, ClientError> {
+        let token = match &place.token_file {
             Some(file) => Some(read_token(file)?),
             None => env::var(TOKEN_VARIABLE).ok(),
         };
@@ -59,7 +60,7 @@ impl<'a> Server<'a> {
             return Err(ClientError::new("the token can't be sent", help));
         }
         Ok(Server {
-            address: &ask.address,
+            address: place.address,
             token,
         })
     }
@@ -103,7 +104,7 @@ impl<'a> Server<'a> {
 
     /// A connection, and what to say in `Host`: never a name, which could stand for anybody.
     fn connect(&self) -> io::Result<(Stream, String)> {
-        let addresses = match self.address {
+        let addresses = match &self.address {
             AdminAddress::Unix(path) | AdminAddress::Tcp(BackendAddress::Unix(path)) => {
                 let stream = Stream::connect_unix(path, CONNECT_TIMEOUT)?;
                 return Ok((stream, "localhost".to_owned()));
@@ -127,7 +128,7 @@ impl<'a> Server<'a> {
 
     fn unreachable(&self, error: &io::Error) -> ClientError {
         let what = format!("no evener answers on {}: {error}", self.address);
-        let help = match (error.kind(), self.address) {
+        let help = match (error.kind(), &self.address) {
             (io::ErrorKind::PermissionDenied, AdminAddress::Unix(_)) => {
                 "only the user that evener runs as, and root, may use its socket"
             }
@@ -136,7 +137,7 @@ impl<'a> Server<'a> {
             }
             _ => {
                 "is it running, with `admin:` at this address? its log says \"admin server at …\"; \
-                 say where with --admin ADDR or --admin unix:PATH"
+                 say where with --admin ADDR, --admin unix:PATH or --config FILE"
             }
         };
         ClientError::new(what, help)
@@ -157,16 +158,14 @@ impl<'a> Server<'a> {
         let Some(error) = answer.get("error").and_then(Value::as_str) else {
             return self.stranger();
         };
-        let mut what = format!("evener on {} refuses: {error}", self.address);
-        // A config that is wrong in several places.
-        for more in answer
-            .get("errors")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            what.push_str(&format!("\n{}", more.as_str().unwrap_or_default()));
-        }
+        let what = match answer.get("report").and_then(Value::as_str) {
+            // A config, which may be wrong in several places.
+            Some(report) => format!(
+                "evener on {} refuses the new config\n{report}",
+                self.address
+            ),
+            None => format!("evener on {} refuses: {error}", self.address),
+        };
         let help = match (status, &self.token) {
             (401, None) => "give the token with --token-file FILE, or in EVENER_TOKEN",
             (401, Some(_)) => {

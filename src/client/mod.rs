@@ -5,6 +5,7 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `http` | one request to the admin server, one answer |
+//! | `place` | where that server is, and with which token |
 //! | `text` | numbers, durations, bytes and tables, for people |
 //! | `status`, `connections`, `explain`, `change`, `closing` | JSON to text, one file for each kind of answer; pure |
 //! | `top` | two snapshots to a page of rates; pure |
@@ -16,6 +17,7 @@ mod connections;
 mod error;
 mod explain;
 mod http;
+mod place;
 mod screen;
 mod status;
 mod text;
@@ -32,6 +34,7 @@ use serde_json::{Value, json};
 use crate::config::{Ask, What};
 use crate::policy::health::AdminState;
 use http::{Method, Server, encoded};
+use place::Place;
 
 /// Asks, and returns what is to be printed. `quit` is called for a question that goes on until it is
 /// told to stop, by a message of that channel.
@@ -43,7 +46,7 @@ pub fn run<E: std::fmt::Display>(
     ask: &Ask,
     quit: impl FnOnce() -> Result<Receiver<()>, E>,
 ) -> Result<String, ClientError> {
-    let server = Server::new(ask)?;
+    let server = Server::new(Place::of(ask)?)?;
     match &ask.what {
         What::Status => {
             let text = server.send(Method::Get, "/api/v1/status", None)?;
@@ -117,7 +120,7 @@ pub fn run<E: std::fmt::Display>(
 /// The answer as text for people, or as the JSON that it is.
 fn shown(
     ask: &Ask,
-    server: &Server<'_>,
+    server: &Server,
     answer: String,
     render: impl Fn(&Value) -> String,
 ) -> Result<String, ClientError> {
@@ -130,7 +133,7 @@ fn shown(
 
 fn change_backend(
     ask: &Ask,
-    server: &Server<'_>,
+    server: &Server,
     wanted: &str,
     order: &Value,
 ) -> Result<String, ClientError> {

@@ -27,7 +27,7 @@ const SIZE: Size = (80, 24);
 ///
 /// When nobody answers at the beginning, or the terminal does not take what is drawn. Who stops
 /// answering later may come back.
-pub(super) fn run(server: &Server<'_>, quit: &Receiver<()>) -> Result<String, ClientError> {
+pub(super) fn run(server: &Server, quit: &Receiver<()>) -> Result<String, ClientError> {
     let mut before = None;
     let mut now = Snapshot::take(server)?;
     let mut trouble = None;

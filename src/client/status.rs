@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::closing::progress;
-use super::text::{Table, byte_count, duration, field, items, seconds};
+use super::text::{Table, byte_count, connections, duration, field, items, seconds};
 
 /// The whole answer; `now` is for how long ago something was.
 pub(super) fn render(status: &Value, now: SystemTime) -> String {
@@ -24,11 +24,14 @@ pub(super) fn render(status: &Value, now: SystemTime) -> String {
     for name in items(status, "names") {
         if let Some(Value::String(_)) = name.get("error") {
             out.push_str(&format!(
-                "name {} does not resolve, since {}: {}; its last addresses are kept ({})\n",
+                "name {} does not resolve, since {}: {}; {}\n",
                 field(name, "name"),
                 ago(name, "changed_at", now),
                 field(name, "error"),
-                items(name, "addresses").len()
+                match items(name, "addresses").len() {
+                    0 => "it has no address until it does".to_owned(),
+                    kept => format!("its last addresses are kept ({kept})"),
+                }
             ));
         }
     }
@@ -45,10 +48,10 @@ pub(super) fn render(status: &Value, now: SystemTime) -> String {
         out.push_str(&backends(pool, now));
         for leaving in items(pool, "leaving") {
             out.push_str(&format!(
-                "leaving: {} {}, {} connections, until {}\n",
+                "leaving: {} {}, {}, until {}\n",
                 field(leaving, "name"),
                 field(leaving, "address"),
-                field(leaving, "active"),
+                connections(leaving, "active"),
                 match leaving.get("until") {
                     None | Some(Value::Null) => "they end".to_owned(),
                     Some(_) => field(leaving, "until"),
@@ -116,12 +119,7 @@ fn backends(pool: &Value, now: SystemTime) -> String {
             field(backend, "address"),
             field(backend, "health"),
             ago(backend, "changed_at", now),
-            with_agent(
-                backend,
-                "admin_state",
-                "effective_state",
-                "configured_state",
-            ) + &progress(backend, "closing", "closing"),
+            state(backend),
             with_agent(backend, "weight", "effective_weight", "configured_weight"),
             active(backend),
             field(backend, "total"),
@@ -132,6 +130,21 @@ fn backends(pool: &Value, now: SystemTime) -> String {
         ]);
     }
     table.render()
+}
+
+/// What is wanted of a backend, and what is being done about it.
+fn state(backend: &Value) -> String {
+    let wanted = with_agent(
+        backend,
+        "admin_state",
+        "effective_state",
+        "configured_state",
+    );
+    let backup = match backend.get("backup") {
+        Some(Value::Bool(true)) => ", backup",
+        _ => "",
+    };
+    wanted + backup + &progress(backend, "closing", "closing")
 }
 
 /// The sessions of a backend, and how many it may have if there is a limit.
@@ -148,7 +161,10 @@ fn waiting(pool: &Value) -> String {
     let queue = pool.get("queue").unwrap_or(&Value::Null);
     match queue.get("length").and_then(Value::as_u64) {
         None | Some(0) => String::new(),
-        Some(length) => format!(", {length} in the queue"),
+        Some(length) => match queue.get("limit").and_then(Value::as_u64) {
+            None => format!(", {length} in the queue"),
+            Some(limit) => format!(", {length} in the queue of {limit}"),
+        },
     }
 }
 
@@ -231,9 +247,27 @@ pool web (round_robin)
 BACKEND  ADDRESS        HEALTH      SINCE  STATE          WEIGHT  ACTIVE  TOTAL  FAILED       IN      OUT  REASON
 a        10.0.0.1:8003  up      1m00s ago  ready               3       2    100       1  2.0 KiB  5.0 MiB  connection refused
 b        10.0.0.1:8001  down    1m00s ago  drain (ready)   1 (3)       2    100       1  2.0 KiB  5.0 MiB  connection refused
-leaving: old 10.0.0.9:80, 1 connections, until they end
+leaving: old 10.0.0.9:80, 1 connection, until they end
 ";
         assert_eq!(render(&example(), now), expected);
+    }
+
+    #[test]
+    fn what_is_more_than_usual_stands_beside_it() {
+        let backend = json!({"admin_state": "ready", "configured_state": "ready", "backup": true});
+        assert_eq!(state(&backend), "ready, backup");
+        let queue = |length: u64, limit: Option<u64>| {
+            waiting(&json!({"queue": {"length": length, "limit": limit}}))
+        };
+        assert_eq!(queue(0, Some(2)), "");
+        assert_eq!(queue(2, None), ", 2 in the queue");
+        assert_eq!(queue(2, Some(2)), ", 2 in the queue of 2");
+        let name = json!({"names": [{"name": "db", "error": "timed out", "addresses": []}]});
+        let text = render(&name, SystemTime::now());
+        assert!(
+            text.contains("timed out; it has no address until it does\n"),
+            "{text}"
+        );
     }
 
     #[test]

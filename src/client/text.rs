@@ -29,6 +29,14 @@ pub(super) fn number(object: &Value, key: &str) -> Option<u64> {
     object.get(key)?.as_u64()
 }
 
+/// How many connections an object has by this key.
+pub(super) fn connections(object: &Value, key: &str) -> String {
+    match number(object, key) {
+        Some(1) => "1 connection".to_owned(),
+        _ => format!("{} connections", field(object, key)),
+    }
+}
+
 /// A number of seconds of an object, as a duration.
 pub(super) fn seconds(object: &Value, key: &str) -> String {
     let seconds = object.get(key).and_then(Value::as_f64);

@@ -25,7 +25,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// Asks for all of it.
-    pub(super) fn take(server: &Server<'_>) -> Result<Snapshot, ClientError> {
+    pub(super) fn take(server: &Server) -> Result<Snapshot, ClientError> {
         let status = server.get("/api/v1/status")?;
         let connections = server.get("/api/v1/connections")?;
         Ok(Snapshot {

@@ -2,6 +2,7 @@
 //! the config, `--admin`, and what is wrong with an address that everybody can reach.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::check::Part;
@@ -72,6 +73,42 @@ impl Admin {
             AdminBind::Tcp(bind) => !bind.address.ip().to_canonical().is_loopback(),
             AdminBind::Unix(_) => false,
         }
+    }
+}
+
+impl AdminBind {
+    /// Where whoever is on the same machine finds it.
+    pub fn to_ask(&self) -> AdminAddress {
+        match self {
+            AdminBind::Unix(path) => AdminAddress::Unix(path.clone()),
+            AdminBind::Tcp(bind) => {
+                let mut address = bind.address;
+                match address.ip() {
+                    IpAddr::V4(ip) if ip.is_unspecified() => {
+                        address.set_ip(Ipv4Addr::LOCALHOST.into())
+                    }
+                    IpAddr::V6(ip) if ip.is_unspecified() => {
+                        address.set_ip(Ipv6Addr::LOCALHOST.into())
+                    }
+                    _ => {}
+                }
+                AdminAddress::Tcp(BackendAddress::Ip(address))
+            }
+        }
+    }
+}
+
+impl AdminAddress {
+    /// `127.0.0.1:9900`, `lb1:9900` or `unix:/path`; `:9900` is this machine.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, and what would be right.
+    pub fn read(text: &str) -> Result<AdminAddress, String> {
+        address(text).map_err(|problem| {
+            let (what, help) = problem.into_parts();
+            format!("{what}; {help}")
+        })
     }
 }
 

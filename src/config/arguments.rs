@@ -57,9 +57,10 @@ pub(super) fn parse(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
                 let text = value(&mut parser, "--admin", "ADDR|off")?;
                 once("--admin", raw.admin.replace(text))?;
             }
+            Arg::Value(word) if word == "help" && raw.is_first() => return Ok(Command::Help),
             Arg::Value(word) => {
                 if let Some(command) = raw.ask(&word)? {
-                    return ask::parse(command, parser, raw.admin);
+                    return ask::parse(command, parser, raw.admin, raw.config);
                 }
                 raw.word(word)?;
             }
@@ -85,11 +86,10 @@ struct Raw {
 }
 
 impl Raw {
-    /// The command of the client that this word is. Only `--admin` may stand before it.
+    /// The command of the client that this word is. Only `--admin` and `--config` may stand before it.
     fn ask(&self, word: &OsStr) -> Result<Option<&'static str>, UsageError> {
-        let is_first = self.command.is_none() && self.backends.is_empty();
         let command = word.to_str().and_then(ask::command);
-        let Some(command) = command.filter(|_| is_first) else {
+        let Some(command) = command.filter(|_| self.is_first()) else {
             return Ok(None);
         };
         if self.is_bare() {
@@ -102,13 +102,14 @@ impl Raw {
         ))
     }
 
-    /// Is there no option that makes a config?
+    /// Is the next word the first that is no option?
+    fn is_first(&self) -> bool {
+        self.command.is_none() && self.backends.is_empty()
+    }
+
+    /// Is there no option for a new evener alone?
     fn is_bare(&self) -> bool {
-        self.config.is_none()
-            && self.listen.is_empty()
-            && self.balance.is_none()
-            && !self.print_config
-            && !self.guided
+        self.listen.is_empty() && self.balance.is_none() && !self.print_config && !self.guided
     }
 
     /// A command, the file that `check` reads, or a backend.
@@ -117,7 +118,7 @@ impl Raw {
             return once("FILE of `check`", self.check.replace(PathBuf::from(word)));
         }
         let word = utf8(word)?;
-        let is_first = self.command.is_none() && self.backends.is_empty();
+        let is_first = self.is_first();
         let command = COMMANDS.into_iter().find(|command| *command == word);
         if command.is_some() && is_first {
             self.command = command;
@@ -195,7 +196,7 @@ impl Raw {
     }
 
     fn check_file(self) -> Result<Command, UsageError> {
-        if !self.is_bare() || self.admin.is_some() {
+        if !self.is_bare() || self.admin.is_some() || self.config.is_some() {
             return Err(UsageError::new(
                 "`check` takes a file and no options",
                 "`evener check FILE`",

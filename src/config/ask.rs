@@ -20,10 +20,12 @@ use crate::policy::health::AdminState;
 pub struct Ask {
     /// What.
     pub what: What,
-    /// Where it is.
-    pub address: AdminAddress,
-    /// A file with the token; without one, the environment may have it.
+    /// Where it is, as far as the command line says so.
+    pub address: Option<AdminAddress>,
+    /// A file with the token; without one, the config or the environment may have it.
     pub token_file: Option<PathBuf>,
+    /// The config of that evener, which says where it is as well.
+    pub config: Option<PathBuf>,
     /// Print the answer as JSON, as it came.
     pub json: bool,
 }
@@ -101,7 +103,8 @@ pub(super) const COMMANDS: [(&str, &str); 11] = [
     ("reload", "[--dry-run]"),
 ];
 
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 12] = [
+    "--config",
     "--admin",
     "--token-file",
     "--json",
@@ -121,14 +124,16 @@ pub(super) fn command(word: &str) -> Option<&'static str> {
     found.map(|(name, _)| *name)
 }
 
-/// Reads what is behind the command; `admin` is an `--admin` before it.
+/// Reads what is behind the command; `admin` and `config` are such options before it.
 pub(super) fn parse(
     command: &'static str,
     mut parser: lexopt::Parser,
     admin: Option<String>,
+    config: Option<PathBuf>,
 ) -> Result<Command, UsageError> {
     let mut raw = Raw {
         admin,
+        config,
         ..Raw::default()
     };
     loop {
@@ -145,6 +150,10 @@ pub(super) fn parse(
                     "--admin",
                     raw.admin.replace(value(&mut parser, "--admin", "ADDR")?),
                 )?;
+            }
+            Arg::Short('c') | Arg::Long("config") => {
+                let file = os_value(&mut parser, "--config", "FILE")?;
+                once("--config", raw.config.replace(file.into()))?;
             }
             Arg::Long("token-file") => {
                 let file = os_value(&mut parser, "--token-file", "FILE")?;
@@ -175,6 +184,7 @@ pub(super) fn parse(
 #[derive(Debug, Default)]
 struct Raw {
     admin: Option<String>,
+    config: Option<PathBuf>,
     token_file: Option<PathBuf>,
     json: bool,
     client: Option<IpAddr>,
@@ -186,8 +196,8 @@ struct Raw {
 
 impl Raw {
     fn command(self, command: &'static str) -> Result<Command, UsageError> {
-        let address = self.admin.as_deref().unwrap_or(defaults::ADMIN);
-        let address = admin::address(address).map_err(|problem| problem.of_key("--admin"))?;
+        let address = self.admin.as_deref().map(admin::address).transpose();
+        let address = address.map_err(|problem| problem.of_key("--admin"))?;
         let state = |backend: &String, state| What::State {
             backend: backend.clone(),
             state,
@@ -237,6 +247,7 @@ impl Raw {
             what,
             address,
             token_file: self.token_file,
+            config: self.config,
             json: self.json,
         }))
     }

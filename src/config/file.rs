@@ -170,7 +170,10 @@ fn read_listener(node: &Node, index: usize, pools: &[Pool], reading: &mut Readin
                 "it may be left out when there is one pool; pools: {}",
                 names.join(", ")
             );
-            map.missing(reading, "pool", &help);
+            // That there are none at all is told elsewhere.
+            if !names.is_empty() {
+                map.missing(reading, "pool", &help);
+            }
             None
         }
     };

@@ -37,6 +37,7 @@ mod settings;
 mod socket;
 mod unix;
 mod value;
+mod when_down;
 mod words;
 mod yaml;
 
@@ -55,6 +56,7 @@ pub use http_probe::{HttpMethod, HttpProbe};
 pub use proxy_protocol::AcceptProxy;
 pub use routes::{Route, Routes};
 pub use unix::ListenOn;
+pub use when_down::WhenDown;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -194,21 +196,6 @@ pub enum BackendAddress {
     Unix(PathBuf),
 }
 
-/// What a client gets when no backend can take it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenDown {
-    /// A TCP reset, which no client takes for an empty answer.
-    Reset,
-    /// An orderly close.
-    Close,
-    /// A refusal by the kernel: nobody listens at the address then.
-    Refuse,
-    /// A wait for one that can, up to `timeouts.queue`; a reset after that.
-    Hold,
-    /// A backend that is down: health may be wrong.
-    FailOpen,
-}
-
 /// How long each phase of a session may last; `None` is `off`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
@@ -329,27 +316,6 @@ impl OnDown {
 }
 
 // The words of the config for the closed sets above: what the reader takes and the printer writes.
-
-impl WhenDown {
-    const ALL: [WhenDown; 5] = [
-        WhenDown::Reset,
-        WhenDown::Close,
-        WhenDown::Refuse,
-        WhenDown::Hold,
-        WhenDown::FailOpen,
-    ];
-
-    /// The word for it in configs and logs.
-    pub fn word(self) -> &'static str {
-        match self {
-            WhenDown::Reset => "reset",
-            WhenDown::Close => "close",
-            WhenDown::Refuse => "refuse",
-            WhenDown::Hold => "hold",
-            WhenDown::FailOpen => "fail_open",
-        }
-    }
-}
 
 impl LogFormat {
     const ALL: [LogFormat; 3] = [LogFormat::Text, LogFormat::Json, LogFormat::Tcplog];

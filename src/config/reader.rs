@@ -15,6 +15,9 @@ pub(super) struct Reading {
     pub(super) problems: Vec<Problem>,
     /// Where the parts stand that the checks of the whole may have to point at.
     pub(super) spots: HashMap<Part, Spot>,
+    /// The keys of the sections that have been read, with the names of those: a key that stands a few
+    /// columns off is in another one than it was meant for.
+    sections: HashMap<&'static str, &'static str>,
 }
 
 /// One mapping that is being read.
@@ -124,9 +127,12 @@ impl<'n> Map<'n> {
             if self.asked.contains(&key.text.as_str()) {
                 continue;
             }
-            let problem = unknown_key(&key.text, self.section, &self.asked);
+            let home = reading.sections.get(key.text.as_str()).copied();
+            let problem = unknown_key(&key.text, self.section, &self.asked, home);
             reading.problems.push(problem.at(key.spot));
         }
+        let keys = self.asked.into_iter();
+        (reading.sections).extend(keys.map(|key| (key, self.section)));
     }
 }
 

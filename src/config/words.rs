@@ -24,19 +24,33 @@ pub(super) fn not_implemented(thing: &str, help: impl Into<String>) -> Problem {
     )
 }
 
-/// The answer to a key that a section does not have.
-pub(super) fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Problem {
+/// The answer to a key that a section does not have; `home` is one that has it.
+pub(super) fn unknown_key(
+    key: &str,
+    section: &str,
+    known: &[&'static str],
+    home: Option<&str>,
+) -> Problem {
     let what = format!("unknown key {} in {section}", quoted(key));
-    Problem::new(what, suggestion(key, known, KEY_ALIASES, "known keys"))
+    Problem::new(
+        what,
+        suggestion(key, known, KEY_ALIASES, "known keys", home),
+    )
 }
 
 /// The answer to a word that is none of the possible values.
 pub(super) fn unknown_value(value: &str, known: &[&'static str]) -> Problem {
     let what = format!("{} is not known", quoted(value));
-    Problem::new(what, suggestion(value, known, VALUE_ALIASES, "known"))
+    Problem::new(what, suggestion(value, known, VALUE_ALIASES, "known", None))
 }
 
-fn suggestion(word: &str, known: &[&'static str], aliases: &Aliases, title: &str) -> String {
+fn suggestion(
+    word: &str,
+    known: &[&'static str],
+    aliases: &Aliases,
+    title: &str,
+    home: Option<&str>,
+) -> String {
     let mut list = known.join(", ");
     if known.is_empty() {
         list.push_str("none");
@@ -59,6 +73,8 @@ fn suggestion(word: &str, known: &[&'static str], aliases: &Aliases, title: &str
         .filter(|their| their.len() > 4);
     if let Some(right) = ours_for(word) {
         format!("evener calls it `{right}`; {title}: {list}")
+    } else if let Some(home) = home {
+        format!("it is a key of {home}: indent it as the others there; {title} here: {list}")
     } else if let Some(near) = closest(word, known.iter().copied()) {
         format!("did you mean `{near}`? {title}: {list}")
     } else if let Some(right) = closest(word, long).and_then(ours_for) {

@@ -11,7 +11,7 @@ mod running;
 
 pub use crate::config::closing::Close;
 pub use addresses::{Addresses, Name, fixed, watched};
-pub use request::{Answer, Change, Refusal, Request};
+pub use request::{Answer, Change, Made, Refusal, Request};
 pub use running::{LastReload, Leaving, OpenListener, Running};
 
 use std::sync::Arc;
@@ -117,7 +117,9 @@ impl Control {
         if running.listeners.is_empty() {
             return Err("starting: no listener is open yet".to_owned());
         }
-        for pool in &running.pools {
+        // A pool to which no listener leads keeps no client waiting.
+        let in_use = running.pools.iter().filter(|pool| running.is_in_use(pool));
+        for pool in in_use {
             if !pool.can_serve() {
                 return Err(format!("pool {} has no backend that can serve", pool.name));
             }

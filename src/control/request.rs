@@ -35,16 +35,41 @@ pub enum Change {
     },
 }
 
-/// What has changed, a line each; or why nothing has.
-pub type Answer = Result<Vec<String>, Refusal>;
+/// What has changed, or would; or why nothing has.
+pub type Answer = Result<Made, Refusal>;
+
+/// A change that was made, or would be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Made {
+    /// What is different now, a line each.
+    pub changes: Vec<String>,
+    /// What is allowed and still looks like a mistake, a line each.
+    pub warnings: Vec<String>,
+}
+
+impl From<Vec<String>> for Made {
+    fn from(changes: Vec<String>) -> Made {
+        Made {
+            changes,
+            warnings: Vec::new(),
+        }
+    }
+}
 
 /// Why a change was not made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// There is no such thing; in words.
     NotFound(String),
-    /// What was asked for can't be: everything that is wrong with it, a line each.
-    Invalid(Vec<String>),
+    /// What was asked for can't be; in words.
+    Invalid(String),
+    /// The new config can't be put in force.
+    Config {
+        /// Everything that is wrong with it, a line each.
+        errors: Vec<String>,
+        /// The same as `evener check` prints it, with the lines that are meant.
+        report: String,
+    },
     /// evener is shutting down.
     Gone,
     /// It has not been made yet; it may be made later.

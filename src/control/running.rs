@@ -74,4 +74,12 @@ impl Running {
     pub fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
         self.pools.iter().find(|pool| *pool.name == *name)
     }
+
+    /// Does an open listener lead to this pool, for all of its clients or for some?
+    pub fn is_in_use(&self, pool: &Pool) -> bool {
+        self.listeners.iter().any(|open| {
+            let mut routed = open.routed.iter().filter_map(|(pool, _)| pool.as_ref());
+            open.pool.as_ref() == Some(&pool.name) || routed.any(|name| *name == pool.name)
+        })
+    }
 }

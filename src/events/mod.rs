@@ -99,8 +99,8 @@ pub enum Event {
     PoolMode {
         /// The pool.
         pool: Arc<str>,
-        /// How it stood.
-        old: Mode,
+        /// How it stood; `None`: it is new.
+        old: Option<Mode>,
         /// How it stands.
         new: Mode,
     },
@@ -326,7 +326,8 @@ impl Event {
             Event::PoolMode { new, .. } if *new != Mode::Normal => LogLevel::Warn,
             // That a backend is up again has a line of its own.
             Event::PoolMode {
-                old: Mode::Down, ..
+                old: None | Some(Mode::Down),
+                ..
             }
             | Event::HealthChanged(HealthChange { first: true, .. })
             | Event::AgentSays {

@@ -31,7 +31,7 @@ pub struct SessionRecord {
     pub bytes_in: u64,
     /// Bytes from the backend to the client.
     pub bytes_out: u64,
-    /// From the accept to the connection with the backend, all attempts included.
+    /// From the choice of the pool to the connection with the backend: all attempts, and no wait in the queue.
     pub connect: Option<Duration>,
     /// The wait for a backend that had room, if there was one.
     pub queued: Option<Duration>,

@@ -39,7 +39,7 @@ impl Event {
             Event::Closing(closing) => ("closing", closing.fields()),
             Event::PoolMode { pool, old, new } => (
                 "pool_mode",
-                json!({"pool": &**pool, "old": old.word(), "new": new.word()}),
+                json!({"pool": &**pool, "old": old.map(Mode::word), "new": new.word()}),
             ),
             Event::Door {
                 listener,
@@ -182,8 +182,11 @@ impl fmt::Display for Event {
             Event::AgentSilent(saying) => saying.silence(f),
             Event::Ejection(ejection) => ejection.fmt(f),
             Event::Closing(closing) => closing.fmt(f),
-            Event::PoolMode { pool, new, .. } => match new {
-                Mode::Normal => write!(f, "pool {pool} is served by its primaries again"),
+            Event::PoolMode { pool, old, new } => match new {
+                Mode::Normal => {
+                    let again = old.map_or("", |_| " again");
+                    write!(f, "pool {pool} is served by its primaries{again}")
+                }
                 Mode::Panic => write!(
                     f,
                     "pool {pool} is in panic: fewer are up than panic_threshold asks for, so all of them \

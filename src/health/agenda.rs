@@ -32,7 +32,7 @@ impl Agenda {
     pub(super) fn add(&mut self, mut target: Target, now: Duration) -> u64 {
         if let Duty::Probe { .. } = target.duty {
             // What was known of it, if anything, is old: it was not probed until now.
-            let unknown = Condition::new(Health::Starting, "not probed yet");
+            let unknown = Condition::unprobed(Health::Starting);
             target.backend.set_condition(unknown);
         }
         let number = self.next_number;

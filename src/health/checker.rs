@@ -28,7 +28,7 @@ use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
 use crate::policy::intent::Intent;
 use crate::policy::splitmix;
-use crate::pool::{Backend, Pool};
+use crate::pool::{Backend, Condition, Pool};
 use crate::stats::Stats;
 use crate::threads::{self, Threads};
 
@@ -179,8 +179,12 @@ impl Checker {
                 }
                 self.ejections.keep(&pools);
                 for (backend, condition) in unprobed {
-                    if backend.found().health != condition.health {
+                    let found = backend.found();
+                    if found.health != condition.health {
                         backend.set_condition(condition);
+                    } else if found.reason != condition.reason {
+                        let since = found.since;
+                        backend.set_condition(Condition { since, ..condition });
                     }
                 }
                 // Whoever has ordered this has published these pools before the last result came in.
@@ -280,7 +284,8 @@ impl Checker {
         let targets = changed
             .iter()
             .filter_map(|(number, _)| self.agenda.get(*number));
-        for pool in targets.map(|target| &target.pool) {
+        let pools: Vec<Arc<Pool>> = targets.map(|target| Arc::clone(&target.pool)).collect();
+        for pool in &pools {
             published.entry(Arc::as_ptr(pool)).or_insert_with(|| {
                 self.publish(pool);
                 // Counted once, too: the sum over a large pool for each of its backends takes seconds.
@@ -360,14 +365,17 @@ impl Checker {
     }
 
     /// Publishes what has changed, and tells the log.
-    fn announce(&self, changed: impl IntoIterator<Item = (Arc<Pool>, Ejection)>) {
+    fn announce(&mut self, changed: impl IntoIterator<Item = (Arc<Pool>, Ejection)>) {
         for (pool, ejection) in changed {
             self.publish(&pool);
             self.log.send(Event::Ejection(ejection));
         }
     }
 
-    fn publish(&self, pool: &Pool) {
+    fn publish(&mut self, pool: &Pool) {
+        for ejection in self.ejections.spare(pool, self.epoch.elapsed()) {
+            self.log.send(Event::Ejection(ejection));
+        }
         if super::publish(pool, &self.log) {
             // A message that waits already says it, too; a server that is gone needs none.
             let _ = self.channels.mode_changed.try_send(());

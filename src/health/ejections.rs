@@ -109,6 +109,22 @@ impl Ejections {
             .collect()
     }
 
+    /// Lets those in again that probes find well, if nobody else of the pool takes clients by now: the others
+    /// may have been drained, or gone down.
+    pub(super) fn spare(&mut self, pool: &Pool, now: Duration) -> Vec<Ejection> {
+        if pool.backends.iter().any(|one| one.takes_sessions()) {
+            return Vec::new();
+        }
+        let is_of = |entry: &&mut Entry| {
+            entry.pool.name == pool.name && entry.backend.found().health == Health::Up
+        };
+        let entries = self.all.values_mut().filter(is_of);
+        entries
+            .filter_map(|entry| entry.let_in(now, "nobody else can serve"))
+            .map(|(_, ejection)| ejection)
+            .collect()
+    }
+
     /// When the next one is let in again.
     pub(super) fn next(&self) -> Option<Duration> {
         let out = self.all.values().filter(|entry| entry.is_out);
@@ -214,6 +230,22 @@ mod tests {
         }
         find(Health::Up);
         assert!(ejects());
+    }
+
+    #[test]
+    fn who_is_ejected_serves_rather_than_nobody() {
+        let pool = config::Pool::new("p", Vec::new());
+        let pool = Arc::new(Pool::new(&pool, backends(2), 1));
+        let (mut ejections, now) = (Ejections::default(), Duration::from_secs(9));
+        assert!(ejections.eject(suspect(&pool, 0), now).is_some());
+        assert!(ejections.spare(&pool, now).is_empty());
+        let other = &pool.backends[1];
+        let _ = other.change_intent(|intent| intent.asked(None, Some(AdminState::Drain)));
+        let back = ejections.spare(&pool, now);
+        assert_eq!(back.len(), 1);
+        assert_eq!((&*back[0].backend, back[0].lasts), ("1", None));
+        assert!(pool.backends[0].takes_sessions());
+        assert!(ejections.spare(&pool, now).is_empty(), "told once");
     }
 
     /// A backend's agent says that it is down while it is ejected, and takes that back while two others are

@@ -55,6 +55,13 @@ impl AdminState {
         AdminState::Maintenance,
     ];
 
+    /// The state that has this word.
+    pub fn named(word: &str) -> Option<AdminState> {
+        AdminState::ALL
+            .into_iter()
+            .find(|state| state.word() == word)
+    }
+
     /// The word in the config, the admin API, logs and metrics.
     pub const fn word(self) -> &'static str {
         match self {

@@ -124,6 +124,11 @@ impl Intent {
         }
     }
 
+    /// What was asked for at run time: a weight, a state.
+    pub const fn orders(&self) -> (Option<u32>, Option<AdminState>) {
+        (self.weight, self.state)
+    }
+
     /// Was anything asked for at run time that the config says otherwise?
     pub fn is_overridden(&self) -> bool {
         self.current() != self.configured

@@ -134,6 +134,16 @@ impl Condition {
             since: SystemTime::now(),
         }
     }
+
+    /// Of a backend that has not been probed, in the health that it has until it is. Who is never probed
+    /// counts as up.
+    pub fn unprobed(health: Health) -> Condition {
+        let reason = match health {
+            Health::Up => "not probed: health_check is off",
+            _ => "not probed yet",
+        };
+        Condition::new(health, reason)
+    }
 }
 
 impl Backend {
@@ -154,7 +164,7 @@ impl Backend {
                 backup: false,
             })),
             known: RwLock::new(Known {
-                probed: Condition::new(health, "not probed yet"),
+                probed: Condition::unprobed(health),
                 agent: None,
                 ejection: None,
                 recovered: None,

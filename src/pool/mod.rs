@@ -39,9 +39,9 @@ pub struct Pool {
     /// Who can take a session. Written by [`Pool::publish`]; read by every pick. A lock around a
     /// snapshot, because readers need the members and their order to be of one moment.
     members: Published<Members>,
-    /// How the pool stood when that was last reported. Held while members are chosen and published, so
+    /// How the pool stood when that was last reported; `None`: it never was. Held while members are chosen and published, so
     /// that of two at once the one that looked later is not overwritten by the other.
-    reported: Mutex<Mode>,
+    reported: Mutex<Option<Mode>>,
     /// Goes on from one pool to the one that replaces it.
     lineage: Arc<Lineage>,
     /// How many sessions may wait for a backend; `None`: none ever has to.
@@ -103,7 +103,7 @@ impl Pool {
             queue: Arc::default(),
             latest: Published::new(Weak::new()),
         });
-        Pool::build(config, backends, lineage, Mode::default())
+        Pool::build(config, backends, lineage, None)
     }
 
     /// The pool that takes the place of this one: picks go on where they are, and if it stands otherwise,
@@ -117,7 +117,7 @@ impl Pool {
         config: &config::Pool,
         backends: Vec<Arc<Backend>>,
         lineage: Arc<Lineage>,
-        reported: Mode,
+        reported: Option<Mode>,
     ) -> Pool {
         for backend in &backends {
             backend.set_queue(&lineage.queue);
@@ -155,8 +155,9 @@ impl Pool {
     }
 
     /// Builds the rotation anew from what is known and wanted of the backends. Called by the health
-    /// thread and by the one that makes changes. Says how the pool stood and stands, if that has changed.
-    pub fn publish(&self) -> Option<(Mode, Mode)> {
+    /// thread and by the one that makes changes. Says how the pool stood, if it ever did, and how it stands,
+    /// if that has changed.
+    pub fn publish(&self) -> Option<(Option<Mode>, Mode)> {
         let mut reported = self.reported.lock();
         let standings: Vec<Standing> = self.backends.iter().map(|one| one.standing()).collect();
         let rules = Rules {
@@ -178,10 +179,10 @@ impl Pool {
         let is_undecided = |one: &Arc<Backend>| {
             one.health() == Health::Starting && is_probed(one.intent().effective().state)
         };
-        if chosen.mode == *reported || self.backends.iter().any(is_undecided) {
+        if *reported == Some(chosen.mode) || self.backends.iter().any(is_undecided) {
             return None;
         }
-        Some((std::mem::replace(&mut *reported, chosen.mode), chosen.mode))
+        Some((reported.replace(chosen.mode), chosen.mode))
     }
 
     /// How it stands now.
@@ -366,9 +367,11 @@ mod tests {
         let backend = Backend::new("a", address, 1, AdminState::Ready, Health::Up);
         let backends = vec![Arc::new(backend)];
         let pool = Pool::new(&config::Pool::new("web", Vec::new()), backends, 1);
-        assert_eq!(pool.publish(), Some((Mode::Down, Mode::Normal)));
+        assert_eq!(pool.publish(), Some((None, Mode::Normal)));
         assert_eq!(pool.publish(), None);
         assert!(pool.can_serve());
+        let pool = pool.replaced_by(&config::Pool::new("web", Vec::new()), Vec::new());
+        assert_eq!(pool.publish(), Some((Some(Mode::Normal), Mode::Down)));
     }
 
     #[test]

@@ -171,7 +171,7 @@ pub(super) fn all(pools: &[Arc<Pool>]) -> All {
                     all.targets.push(target);
                     continue;
                 }
-                (None, None) => Condition::new(Health::Up, "not probed: health_check is off"),
+                (None, None) => Condition::unprobed(Health::Up),
                 (None, Some(_)) => Condition::new(Health::Starting, "not probed: in maintenance"),
             };
             all.unprobed.push((Arc::clone(backend), known));

@@ -52,19 +52,20 @@ impl Server {
                 range.start(),
                 range.end()
             );
-            return Err(Refusal::Invalid(vec![what]));
+            return Err(Refusal::Invalid(what));
         }
         let terms = close.map(closing::read).transpose()?;
         if terms.is_some() && state != Some(AdminState::Drain) {
             let what = "close goes with the state drain: others would get its clients again";
-            return Err(Refusal::Invalid(vec![what.to_owned()]));
+            return Err(Refusal::Invalid(what.to_owned()));
         }
         let (old, new) = backend.change_intent(|intent| intent.asked(weight, state));
         let (old, new) = (old.current(), new.current());
-        if is_probed(old.state) != is_probed(new.state) {
+        health::publish(pool, &self.log);
+        // Without anybody to serve, the health thread lets in again whom it has ejected.
+        if is_probed(old.state) != is_probed(new.state) || !pool.can_serve() {
             self.order(Order::Replace(build::all(&running.pools)));
         }
-        health::publish(pool, &self.log);
         let mut changes = Vec::new();
         if old.weight != new.weight {
             changes.push(format!("weight {} → {}", old.weight, new.weight));
@@ -87,7 +88,7 @@ impl Server {
             (Some(_), None) => changes.extend(self.stop_emptying(backend)),
             (None, None) => {}
         }
-        Ok(changes)
+        Ok(changes.into())
     }
 }
 

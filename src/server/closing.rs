@@ -28,7 +28,7 @@ impl Server {
                 closer.give(Order::rebalance(&pool.name, excess, how, now))
             }
         };
-        Ok(self.report(news))
+        Ok(self.report(news).into())
     }
 
     /// Closes the sessions of a drained backend.
@@ -86,6 +86,5 @@ impl Server {
 
 /// What somebody has written.
 pub(super) fn read(close: &Close) -> Result<Terms, Refusal> {
-    closing::terms(&close.rate, close.idle_for.as_deref())
-        .map_err(|what| Refusal::Invalid(vec![what]))
+    closing::terms(&close.rate, close.idle_for.as_deref()).map_err(Refusal::Invalid)
 }

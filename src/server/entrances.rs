@@ -93,27 +93,28 @@ impl Entrances {
                 listener: listener.name.clone(),
                 bind: bind.clone(),
                 options: listener.socket.clone(),
-                bound: bound.map_err(|error| self.bind_error(bind, error))?,
+                bound: bound.map_err(|error| self.bind_error(bind, error, inherited))?,
             })
         };
         missing.into_iter().map(take).collect()
     }
 
-    fn bind_error(&self, bind: &ListenOn, error: io::Error) -> StartError {
-        // One of ours that is to be closed, but overlaps: `:8080` and `127.0.0.1:8080`.
+    /// Why an address can't be had. Where the port is in use by evener itself, which overlaps with it
+    /// (`:8080` and `127.0.0.1:8080`), the advice is another one.
+    fn bind_error(&self, bind: &ListenOn, error: io::Error, inherited: &Inherited) -> StartError {
+        let address = bind.to_string();
         let port = |on: &ListenOn| on.tcp().map_or(0, |bind| bind.address.port());
-        let mut open = self.open.iter();
-        let own = open.find(|entrance| port(bind) != 0 && port(&entrance.bind) == port(bind));
-        match own {
-            Some(own) if error.kind() == io::ErrorKind::AddrInUse => StartError::Overlap {
-                address: bind.to_string(),
-                open: own.bind.to_string(),
-            },
-            _ => StartError::Bind {
-                address: bind.to_string(),
-                error,
-            },
+        if error.kind() == io::ErrorKind::AddrInUse && port(bind) != 0 {
+            let mut open = self.open.iter();
+            if let Some(own) = open.find(|entrance| port(&entrance.bind) == port(bind)) {
+                let open = own.bind.to_string();
+                return StartError::Overlap { address, open };
+            }
+            if let Some(passed) = inherited.on_port(port(bind)) {
+                return StartError::Passed { address, passed };
+            }
         }
+        StartError::Bind { address, error }
     }
 
     /// For each open entrance the listener of the config that has its address, and the addresses of

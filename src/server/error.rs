@@ -1,9 +1,11 @@
-//! Why evener could not start, with what to try.
+//! Why evener could not start, or not take a new config, with what to try.
 
 use std::fmt;
 use std::io;
 
 use crate::admin::DoorError;
+use crate::config::ConfigError;
+use crate::control::Refusal;
 use crate::net::options::OptionError;
 use crate::privileges::PrivilegeError;
 
@@ -23,6 +25,13 @@ pub enum StartError {
         address: String,
         /// The one that is open.
         open: String,
+    },
+    /// An address can't be listened on, and a socket was passed to evener that may have been meant for it.
+    Passed {
+        /// The address as written.
+        address: String,
+        /// The one of the socket.
+        passed: String,
     },
     /// There can be no admin server as the config wants it.
     Admin(DoorError),
@@ -75,6 +84,12 @@ impl fmt::Display for StartError {
                     io::ErrorKind::AddrNotAvailable => {
                         write!(f, "no interface of this machine has that address")
                     }
+                    io::ErrorKind::NotFound if address.starts_with("unix:") => {
+                        write!(
+                            f,
+                            "make the directory first, as `RuntimeDirectory=` in a unit file does"
+                        )
+                    }
                     _ => write!(f, "choose another address"),
                 }
             }
@@ -82,6 +97,11 @@ impl fmt::Display for StartError {
                 f,
                 "can't listen on {address} while evener itself listens on {open}; \
                  take {open} out of the config first, reload, and then add {address}"
+            ),
+            StartError::Passed { address, passed } => write!(
+                f,
+                "can't listen on {address}: evener was passed a socket for {passed}, which has the port; \
+                 make `bind:` and ListenStream= of the socket unit the same"
             ),
             StartError::Admin(error) => write!(f, "{error}"),
             StartError::Privilege(error) => write!(f, "{error}"),
@@ -115,5 +135,50 @@ impl std::error::Error for StartError {}
 impl From<DoorError> for StartError {
     fn from(error: DoorError) -> StartError {
         StartError::Admin(error)
+    }
+}
+
+/// Why a config is not taken.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// It is wrong.
+    Config(Vec<ConfigError>),
+    /// It can't be put in force.
+    Start(StartError),
+}
+
+impl Fault {
+    /// A line for each thing that is wrong.
+    pub(super) fn lines(&self) -> Vec<String> {
+        match self {
+            Fault::Config(errors) => errors.iter().map(ConfigError::one_line).collect(),
+            Fault::Start(error) => vec![error.to_string()],
+        }
+    }
+
+    /// As `evener check` or a start prints it.
+    fn report(&self) -> String {
+        match self {
+            Fault::Config(errors) => {
+                let errors = errors.iter().map(ConfigError::to_string);
+                errors.collect::<Vec<_>>().join("\n")
+            }
+            Fault::Start(error) => format!("error: {error}"),
+        }
+    }
+}
+
+impl From<StartError> for Fault {
+    fn from(error: StartError) -> Fault {
+        Fault::Start(error)
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Refusal {
+        Refusal::Config {
+            errors: fault.lines(),
+            report: fault.report(),
+        }
     }
 }

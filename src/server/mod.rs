@@ -25,6 +25,8 @@ mod changes;
 mod closing;
 mod entrances;
 mod error;
+mod foresight;
+mod handover;
 mod leaving;
 mod names;
 mod options;
@@ -33,6 +35,7 @@ mod reload;
 mod service;
 
 pub use error::StartError;
+pub use foresight::obstacles;
 pub use service::Surroundings;
 
 use std::convert::Infallible;
@@ -141,8 +144,11 @@ impl Server {
         let addresses = addresses.with_known(&config, &running)?;
         let none = Entrances::default();
         let next = Next::prepare(config, addresses, &running, &none, &mut heritage, None, log)?;
+        if let Some(orders) = &heritage.orders {
+            handover::read(orders, &next.draft.pools, log);
+        }
         service::report_unused(heritage.sockets, log);
-        let capacity = service::become_user(&next.config, &process_gate, log)?;
+        let capacity = service::become_user(&next.config, &source, &process_gate, log)?;
         let (orders, received) = crossbeam_channel::unbounded();
         let (suspects, suspected) = crossbeam_channel::bounded(SUSPECTS_MAX);
         let (went_down, gone_down) = crossbeam_channel::unbounded();

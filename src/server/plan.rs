@@ -27,7 +27,13 @@ pub(super) fn changes(running: &Running, next: &Next, now: SystemTime) -> Vec<St
                 key,
                 old,
                 new,
-            } => lines.push(format!("~ {} {key} {old} → {new}", label(&pool, &backend))),
+            } => {
+                let lost = lost_orders(running, &pool, &backend, &key);
+                lines.push(format!(
+                    "~ {} {key} {old} → {new}{lost}",
+                    label(&pool, &backend)
+                ));
+            }
             Difference::Removed(Item::Listener(name)) => {
                 lines.push(format!("- listener {name}{}", sessions_of(running, &name)));
             }
@@ -95,6 +101,32 @@ fn sessions_of(running: &Running, listener: &str) -> String {
         0 => String::new(),
         1 => ": its session goes on".to_owned(),
         n => format!(": its {n} sessions go on"),
+    }
+}
+
+/// What was asked of a backend at run time and is over when the config says something new of it.
+fn lost_orders(running: &Running, pool: &str, backend: &str, key: &str) -> String {
+    let in_pool = running.pool(pool).into_iter();
+    let mut backends = in_pool.flat_map(|pool| &pool.backends);
+    let found = backends.find(|found| *found.name == *backend);
+    let is_wish = ["weight", "state", "backup"].contains(&key);
+    let Some(intent) = found.map(|found| found.intent()).filter(|_| is_wish) else {
+        return String::new();
+    };
+    let (asked, configured) = (intent.current(), intent.configured());
+    let mut lost = Vec::new();
+    if asked.weight != configured.weight {
+        lost.push(format!("weight {}", asked.weight));
+    }
+    if asked.state != configured.state {
+        lost.push(format!("state {}", asked.state.word()));
+    }
+    match lost.is_empty() {
+        true => String::new(),
+        false => format!(
+            " (no longer, as asked for at run time: {})",
+            lost.join(", ")
+        ),
     }
 }
 

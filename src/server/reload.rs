@@ -15,12 +15,13 @@ use crossbeam_channel::{Receiver, after, never, select, tick};
 use super::admin::{AdminChange, NextAdmin};
 use super::build::{self, Draft};
 use super::entrances::{Entrances, Taken};
+use super::error::Fault;
 use super::leaving::leaving;
 use super::{Server, StartError, Surroundings, options, plan};
 use crate::admin::Admin;
 use crate::admission::Admission;
-use crate::config::{Config, ConfigError};
-use crate::control::{Addresses, Answer, LastReload, OpenListener, Refusal, Running};
+use crate::config::Config;
+use crate::control::{Addresses, Answer, LastReload, Made, OpenListener, Refusal, Running};
 use crate::events::Event;
 use crate::health::{self, Order, Target};
 use crate::log::Log;
@@ -75,69 +76,61 @@ impl Server {
     pub(super) fn reload(&mut self, dry_run: bool, around: &Surroundings) -> Answer {
         let outcome = self.try_reload(dry_run, around);
         if dry_run {
-            return outcome.map_err(Refusal::Invalid);
+            return outcome.map_err(Refusal::from);
         }
         let running = self.control.running.load();
         let last_reload = LastReload {
             at: SystemTime::now(),
-            error: outcome.as_ref().err().map(|errors| errors.join("; ")),
+            error: outcome.as_ref().err().map(|fault| fault.lines().join("; ")),
         };
         self.control.running.store(Running {
             last_reload: Some(last_reload),
             ..Running::clone(&running)
         });
         match &outcome {
-            Ok(changes) => {
-                for change in changes {
-                    let change = change.clone();
+            Ok(Made { changes, warnings }) => {
+                for change in changes.clone() {
                     self.log.send(Event::ConfigChanged { change });
+                }
+                for warning in warnings.clone() {
+                    self.log.send(Event::ConfigWarning { warning });
                 }
                 self.log.send(Event::Reloaded {
                     generation: running.generation,
                     changes: changes.len(),
                 });
             }
-            Err(errors) => self.log.send(Event::ReloadFailed {
-                errors: errors.clone(),
+            Err(fault) => self.log.send(Event::ReloadFailed {
+                errors: fault.lines(),
             }),
         }
-        outcome.map_err(Refusal::Invalid)
+        outcome.map_err(Refusal::from)
     }
 
-    fn try_reload(
-        &mut self,
-        dry_run: bool,
-        around: &Surroundings,
-    ) -> Result<Vec<String>, Vec<String>> {
-        let one_line = |errors: Vec<ConfigError>| -> Vec<String> {
-            errors.iter().map(ConfigError::one_line).collect()
-        };
-        let config = self.source.load().map_err(one_line)?;
+    fn try_reload(&mut self, dry_run: bool, around: &Surroundings) -> Result<Made, Fault> {
+        let config = self.source.load().map_err(Fault::Config)?;
         let running = self.control.running.load();
-        let failed = |error: StartError| vec![error.to_string()];
-        let addresses = self.find_addresses(&config, around).map_err(failed)?;
+        let addresses = self.find_addresses(&config, around)?;
         let admin = self.admin.as_ref();
         let nothing = &mut Heritage::default();
         let entrances = &self.entrances;
         let next = Next::prepare(
             config, addresses, &running, entrances, nothing, admin, &self.log,
         );
-        let next = next.map_err(failed)?;
-        let changes = plan::changes(&running, &next, SystemTime::now());
+        let next = next?;
+        let made = Made {
+            changes: plan::changes(&running, &next, SystemTime::now()),
+            warnings: next.config.warnings(),
+        };
         if dry_run {
-            return Ok(changes);
+            return Ok(made);
         }
         self.probe_first(&next, around);
-        let warnings = next.config.warnings();
-        self.install(next).map_err(|error| {
+        self.install(next).inspect_err(|_| {
             // What was to be probed for the new config is not, then.
             self.order(Order::Replace(build::all(&running.pools)));
-            failed(error)
         })?;
-        for warning in warnings {
-            self.log.send(Event::ConfigWarning { warning });
-        }
-        Ok(changes)
+        Ok(made)
     }
 
     /// Has every backend that is new probed once, and waits for that: clients that come to a new

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 
 use super::entrances::DoorChange;
-use super::{Server, Shutdown, StartError};
+use super::{Server, Shutdown, StartError, handover};
+use crate::config::cli::Source;
 use crate::config::{self, Config, ListenOn};
 use crate::control::{Change, Request};
 use crate::events::Event;
@@ -28,6 +29,7 @@ use crate::upgrade::{self, Predecessor, Program};
 /// many sessions there is room: limits are those of a user.
 pub(super) fn become_user(
     config: &Config,
+    source: &Source,
     gate: &Gate,
     log: &Log,
 ) -> Result<Arc<Capacity>, StartError> {
@@ -36,6 +38,9 @@ pub(super) fn become_user(
     if let Some(became) = privileges::become_user(config).map_err(StartError::Privilege)? {
         log.send(Event::Confined(became));
         capacity = Capacity::read();
+        for warning in privileges::out_of_reach(config, source) {
+            log.send(Event::ConfigWarning { warning });
+        }
     }
     let configured = config.limits.max_connections;
     gate.set_limit(capacity.allowed(configured));
@@ -82,16 +87,22 @@ impl Server {
         let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
         // Without room for a message: what nobody takes, because evener stops, is not sent either.
         let (sender, outcomes) = bounded(0);
-        let (mut reloads, mut upgrades) = (around.reloads.clone(), around.upgrades.clone());
+        let (mut hangups, mut upgrades) = (around.reloads.clone(), around.upgrades.clone());
         let mut was_alive = true;
         let mut is_upgrading = false;
         while !self.signalled {
+            // What would be changed here while a new evener starts, that one would not know. So whoever asks
+            // waits for the outcome.
+            let (requests, reloads) = match is_upgrading {
+                true => (never(), never()),
+                false => (self.requests.clone(), hangups.clone()),
+            };
             let next_door = self.open_and_refuse();
             let wake = self.see_off().into_iter().chain(next_door).min();
             let wake = wake.map_or_else(never, crossbeam_channel::at);
             select! {
                 recv(around.signals) -> _ => break,
-                recv(self.requests) -> request => {
+                recv(requests) -> request => {
                     // The control, which this server owns too, holds the other end.
                     let Ok(request) = request else { break };
                     self.grant(request, around);
@@ -101,7 +112,7 @@ impl Server {
                         let change = Change::Reload { dry_run: false };
                         self.grant(Request::unanswered(change), around);
                     }
-                    Err(_) => reloads = never(),
+                    Err(_) => hangups = never(),
                 },
                 recv(self.names.news()) -> news => if let Ok(news) = news {
                     let news = std::iter::once(news).chain(self.names.news().try_iter());
@@ -197,7 +208,8 @@ impl Server {
         if let Some(admin) = &self.admin {
             sockets.extend(admin.for_another_program()?);
         }
-        let successor = program.start(sockets)?;
+        let orders = handover::write(&self.control.running.load());
+        let successor = program.start(sockets, orders.as_deref())?;
         self.log.send(Event::UpgradeStarted {
             pid: successor.id(),
         });
@@ -217,6 +229,9 @@ impl Server {
         self.told(around.manager.main_process(pid));
         self.log.send(Event::Upgraded { pid });
         self.entrances.leave();
+        if around.reloads.try_recv().is_ok() {
+            upgrade::reload(pid);
+        }
         // Who asks at the admin address means the one that serves. Whoever has asked this one hears no word
         // of its end; for a change it is too late, and without this nobody would answer it.
         self.requests = never();

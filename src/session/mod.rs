@@ -193,7 +193,8 @@ fn find_backend(
     report: &mut Report<'_>,
 ) -> Result<(Lease, Stream), EndReason> {
     let client = &live.client.stream;
-    let give_up_at = Instant::now() + context.timeouts.connect;
+    let begin = Instant::now();
+    let give_up_at = begin + context.timeouts.connect;
     let mut search = Search::new(context, pool, live);
     loop {
         let lease = search.lease(report)?;
@@ -208,6 +209,7 @@ fn find_backend(
             Ok(stream) => {
                 backend.counts.connect_time.observe(asked_at.elapsed());
                 backend.failures.end();
+                report.answered_after(begin.elapsed());
                 return Ok((lease, stream));
             }
             Err(ConnectError::AskerLeft) => return Err(EndReason::ClientLeft),

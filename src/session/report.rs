@@ -77,12 +77,17 @@ impl<'a> Report<'a> {
         self.context.stats.hedged(runner);
     }
 
-    /// Takes note of the backend that answered.
+    /// Takes note that a backend has answered so long after the search for one began.
+    pub(super) fn answered_after(&mut self, search: Duration) {
+        let queued = self.queued.unwrap_or_default();
+        self.connect = Some(search.saturating_sub(queued));
+    }
+
+    /// Takes note of the backend that serves it.
     pub(super) fn connected(&mut self, lease: &Lease) {
         let backend = lease.backend();
         backend.counts.connected.increment();
         self.backend = Some(Arc::clone(backend));
-        self.connect = Some(self.start.elapsed());
         self.context.log.debug(|| Event::SessionStarted {
             id: self.live.origin.id,
             listener: Arc::clone(&self.context.listener.name),

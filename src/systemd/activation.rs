@@ -35,6 +35,8 @@ pub struct Heritage {
     pub sockets: Inherited,
     /// The one before still runs and is about to go, so what can't be shared is taken from it.
     pub takes_over: bool,
+    /// What was asked of the one before at run time, as it has written that.
+    pub orders: Option<String>,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,13 @@ impl Inherited {
     pub fn take(&mut self, address: &Address) -> Option<OwnedFd> {
         let at = self.sockets.iter().position(|s| s.address == *address)?;
         Some(self.sockets.swap_remove(at).listener)
+    }
+
+    /// The address of a socket with this port that nobody has taken.
+    pub fn on_port(&self, port: u16) -> Option<String> {
+        let mut addresses = self.sockets.iter().map(|socket| &socket.address);
+        let found = addresses.find(|address| address.ip().is_some_and(|ip| ip.port() == port));
+        found.map(Address::to_string)
     }
 
     /// What nobody has taken, in words; it is closed.
@@ -176,6 +185,8 @@ mod tests {
                 .take(&Address::Ip(([127, 0, 0, 1], 1).into()))
                 .is_none()
         );
+        assert_eq!(inherited.on_port(address.port()), Some(address.to_string()));
+        assert_eq!(inherited.on_port(1), None);
         let taken = inherited.take(&address.into()).unwrap();
         let taken = TcpListener::from(taken);
         assert_eq!(taken.local_addr().unwrap(), address);

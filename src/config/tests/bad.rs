@@ -95,6 +95,8 @@ fn listeners() {
             ("accept_proxy_protocol: { @set_real_ip_from: 10.0.0.1, from: [10.0.0.0/8] }", "unknown key `set_real_ip_from` in accept_proxy_protocol", "evener calls it `from`"),
             ("@accept-proxy: true", "unknown key `accept-proxy` in listener", "evener calls it `accept_proxy_protocol`"),
             ("@proxy_protocol: true", "unknown key `proxy_protocol` in listener", "evener calls it `accept_proxy_protocol`"),
+            // A few columns off: it was meant for the section before it.
+            ("routes_timeout: 1s, access: { default: deny }, @rules: [deny 10.0.0.1]", "unknown key `rules` in listener", "it is a key of access: indent it as the others there"),
             ("@tcp: { nodelay: true }", "unknown key `tcp` in listener", "evener calls it `socket`"),
             ("socket: @on", "socket is the single value `on`, not a mapping", ""),
             ("socket: { @source: 10.0.0.1 }", "unknown key `source` in socket", "known keys: keepalive"),

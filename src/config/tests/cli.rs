@@ -115,13 +115,18 @@ fn questions_and_orders() {
     assert_eq!(what("reload"), What::Reload { dry_run: false });
     assert_eq!(what("reload --dry-run"), What::Reload { dry_run: true });
     let Ask { address, token_file, json, .. } = ask("status");
-    assert_eq!((address.to_string().as_str(), token_file, json), ("127.0.0.1:9900", None, false));
+    assert_eq!((address, token_file, json), (None, None, false));
     let before = ask("--admin unix:/run/e.sock status --json --token-file t");
-    assert_eq!(before.address, AdminAddress::Unix("/run/e.sock".into()));
+    assert_eq!(before.address, Some(AdminAddress::Unix("/run/e.sock".into())));
     assert_eq!((before.token_file, before.json), (Some("t".into()), true));
-    assert_eq!(ask("status --admin :9901").address.to_string(), "127.0.0.1:9901");
-    assert_eq!(ask("status --admin lb1:9901").address.to_string(), "lb1:9901");
+    let address = |line: &str| ask(line).address.unwrap().to_string();
+    assert_eq!(address("status --admin :9901"), "127.0.0.1:9901");
+    assert_eq!(address("status --admin lb1:9901"), "lb1:9901");
+    assert_eq!(ask("status -c e.yaml").config, Some("e.yaml".into()));
+    assert_eq!(ask("--config e.yaml kill 3").config, Some("e.yaml".into()));
     assert_eq!(read("reload -h").unwrap(), Command::Help);
+    assert_eq!(read("help").unwrap(), Command::Help);
+    assert_eq!(read("--config e.yaml help").unwrap(), Command::Help);
 }
 
 #[test]
@@ -181,7 +186,6 @@ fn bad_command_lines_say_what_would_be_right() {
         ("-l :9900 --admin [::1]:9900", "admin bind `[::1]:9900` is taken: listener `:9900` has it", "of its own"),
         ("dmeo", "`dmeo` is neither a command nor a backend", "did you mean `demo`?"),
         ("statsu", "`statsu` is neither a command nor a backend", "did you mean `status`?"),
-        ("help", "`help` is neither", "did you mean `--help`?"),
         ("status web", "`status` does not take that many words", "`evener status`"),
         ("explain", "`explain` needs more", "`evener explain POOL [--client IP]`"),
         ("drain a b", "`drain` does not take that many words", "`evener drain POOL/BACKEND [--close --rate N/s]`"),

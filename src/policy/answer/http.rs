@@ -57,7 +57,9 @@ pub fn judge(received: &[u8], has_ended: bool, expected: &Statuses) -> Verdict {
                 Some(status) if expected.contains(status) => {
                     return Verdict::Good(format!("HTTP status {status}"));
                 }
-                Some(status) => return Verdict::Bad(format!("HTTP status {status}")),
+                Some(status) => {
+                    return Verdict::Bad(format!("HTTP status {status}, not {expected}"));
+                }
                 None => return Verdict::Bad(no_http(received)),
             },
             Ok(httparse::Status::Partial) => break,
@@ -131,14 +133,20 @@ mod tests {
             ),
             (
                 "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 500 Oh\r\n\r\n",
-                bad("HTTP status 500"),
+                bad("HTTP status 500, not 200-299, 401"),
             ),
             (
                 "HTTP/1.1 503 Service Unavailable\r\n\r\n",
-                bad("HTTP status 503"),
+                bad("HTTP status 503, not 200-299, 401"),
             ),
-            ("HTTP/1.1 301 Moved\r\n\r\n", bad("HTTP status 301")),
-            ("HTTP/1.1 101 Upgrade\r\n\r\n", bad("HTTP status 101")),
+            (
+                "HTTP/1.1 301 Moved\r\n\r\n",
+                bad("HTTP status 301, not 200-299, 401"),
+            ),
+            (
+                "HTTP/1.1 101 Upgrade\r\n\r\n",
+                bad("HTTP status 101, not 200-299, 401"),
+            ),
             ("", bad("closed without an answer")),
             (
                 "SSH-2.0-OpenSSH_9.2\r\n",
@@ -189,7 +197,7 @@ mod tests {
             let verdict = judge(&answer.as_bytes()[..end], false, &statuses());
             let expected = match end < head.len() {
                 true => Verdict::NeedMore,
-                false => bad("HTTP status 503"),
+                false => bad("HTTP status 503, not 200-299, 401"),
             };
             assert_eq!(verdict, expected, "{end}");
         }
