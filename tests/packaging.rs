@@ -644,7 +644,7 @@ fn the_health_check_of_the_image_works_with_and_without_a_token() {
     let (_, command) = check.unwrap().split_once(" CMD ").unwrap();
     let words: Vec<String> = serde_json::from_str(command).unwrap();
     assert_eq!(words[0], "/evener");
-    assert!(dockerfile.contains("-e EVENER_TOKEN="));
+    assert!(dockerfile.contains("EVENER_TOKEN=") && dockerfile.contains("EVENER_ADMIN="));
 
     let dir = TempDir::new();
     let (token, backend) = ("0123456789abcdef", Dummy::start("a"));
@@ -662,8 +662,8 @@ fn the_health_check_of_the_image_works_with_and_without_a_token() {
         let evener = Evener::start(&config(&[backend.address()], &[], &[admin]));
         let address = evener.address_after("admin server at http://", 0);
         let mut command = Command::new(env!("CARGO_BIN_EXE_evener"));
-        command.args(&words[1..]).arg("--admin");
-        command.arg(address.to_string()).env_remove("EVENER_TOKEN");
+        command.args(&words[1..]).env_remove("EVENER_TOKEN");
+        command.env("EVENER_ADMIN", address.to_string());
         command.envs(token.map(|token| ("EVENER_TOKEN", token)));
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{admin}: {output:?}");
