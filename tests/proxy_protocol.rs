@@ -98,13 +98,7 @@ impl Rig {
     /// Waits for the `count`th line of a session in the log, and checks how it ended.
     #[track_caller]
     fn ended(&self, reason: &str, count: usize) -> String {
-        let mut lines = self.evener.wait_log_count(" ended: ", count);
-        let line = lines.swap_remove(count - 1);
-        assert!(
-            line.contains(&format!(" ended: {reason} ")),
-            "expected {reason}: {line}"
-        );
-        line
+        self.evener.session_ended(reason, count)
     }
 
     /// As [`Rig::ended`], for a session for which no backend was asked.

@@ -111,15 +111,7 @@ impl Rig {
     /// Waits for the `count`th end of a session in the log, and checks how it ended.
     #[track_caller]
     fn ended(&self, reason: &str, count: usize) -> String {
-        let line = self
-            .evener
-            .wait_log_count(" ended: ", count)
-            .swap_remove(count - 1);
-        assert!(
-            line.contains(&format!(" ended: {reason} ")),
-            "expected {reason}: {line}"
-        );
-        line
+        self.evener.session_ended(reason, count)
     }
 
     /// As [`Rig::ended`], for a session for which no backend was asked.

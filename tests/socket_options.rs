@@ -114,6 +114,10 @@ impl Session {
     }
 }
 
+/// A listener and a pool that say nothing of their sockets.
+const UNSAID: &str = "max_connections: off";
+const UNSAID_POOL: &str = "retries: 0";
+
 const ALL_OF_LISTENER: Told = Told {
     keepalive: Some((31, 7, 4)),
     user_timeout_ms: 21_000,
@@ -144,11 +148,7 @@ fn live_sockets_have_what_the_config_says() {
 #[test]
 fn sockets_of_which_nothing_is_said_have_the_defaults() {
     let server = Server::start();
-    let evener = Evener::start(&config(
-        "max_connections: off",
-        "retries: 0",
-        &[server.address()],
-    ));
+    let evener = Evener::start(&config(UNSAID, UNSAID_POOL, &[server.address()]));
     let session = session(&evener, &server);
     let (client, backend) = (
         session.told_of_client(&evener),
@@ -163,11 +163,7 @@ fn sockets_of_which_nothing_is_said_have_the_defaults() {
 #[test]
 fn a_reload_tells_the_listening_socket_and_later_connections_other_options() {
     let server = Server::start();
-    let evener = Evener::start(&config(
-        "max_connections: off",
-        "retries: 0",
-        &[server.address()],
-    ));
+    let evener = Evener::start(&config(UNSAID, UNSAID_POOL, &[server.address()]));
     let admin = Admin::of(&evener);
     let mut early = session(&evener, &server);
     let before = early.told_of_client(&evener);
@@ -188,7 +184,7 @@ fn a_reload_tells_the_listening_socket_and_later_connections_other_options() {
     assert_eq!(later.told_of_backend(&evener, true).user_timeout_ms, 22_000);
 
     // Back to what the kernel does by itself: buffers that grow, too.
-    reload("max_connections: off", "retries: 0");
+    reload(UNSAID, UNSAID_POOL);
     let latest = session(&evener, &server);
     assert_eq!(latest.told_of_client(&evener), before);
 
@@ -204,7 +200,7 @@ fn a_reload_tells_the_listening_socket_and_later_connections_other_options() {
 fn connections_to_backends_come_from_the_source() {
     let server = Server::start();
     let evener = Evener::start(&config(
-        "max_connections: off",
+        UNSAID,
         "socket: { source: 127.0.0.7 }",
         &[server.address()],
     ));
@@ -243,7 +239,7 @@ fn a_source_without_ports_left_is_no_fault_of_the_backend() {
         "balance: first, socket: {{ source: \"127.0.0.7:{first}-{}\" }}",
         first + 1
     );
-    let evener = Evener::start(&config("max_connections: off", &pool, &addresses));
+    let evener = Evener::start(&config(UNSAID, &pool, &addresses));
     let admin = Admin::of(&evener);
 
     let mut clients = vec![connect(evener.address(0))];
@@ -380,11 +376,7 @@ fn what_can_not_be_had_names_the_key_and_what_to_try() {
 #[test]
 fn a_reload_with_an_option_that_can_not_be_had_changes_nothing() {
     let server = Server::start();
-    let evener = Evener::start(&config(
-        "max_connections: off",
-        "retries: 0",
-        &[server.address()],
-    ));
+    let evener = Evener::start(&config(UNSAID, UNSAID_POOL, &[server.address()]));
     let admin = Admin::of(&evener);
     evener.rewrite_config(&config(
         "socket: { user_timeout: 9s, interface: nosuch0 }",

@@ -226,18 +226,23 @@ def slow_clients(world):
     return f"{load.worst * 1000:.0f} ms, 0 of {load.count} failed"
 
 
-@scenario(seconds=90)
-def log_that_nobody_reads(world):
-    """Nobody reads the log pipe, under load: clients that fail, lines that are dropped and counted"""
-    Server(9001, echo)
+def with_log_pipe(world):
+    """An evener that logs into a pipe, the end of it to read from, and what has been read: that it has started."""
     outward, inward = os.pipe()
-    # The first lines are read, to know that it has started.
     evener = Evener(world, world.config([9001]), stdout=inward)
     os.close(inward)
     world.proxy = evener.baseline()
     said = b""
     while b"Load Balancer started" not in said:
         said += os.read(outward, 4096)
+    return evener, outward, said
+
+
+@scenario(seconds=90)
+def log_that_nobody_reads(world):
+    """Nobody reads the log pipe, under load: clients that fail, lines that are dropped and counted"""
+    Server(9001, echo)
+    _, outward, said = with_log_pipe(world)
     load = Load(threads=4)
     # More than fits into the pipe and into evener's own queue of lines.
     eventually("20,000 sessions", lambda: load.count > 20_000, 60)
@@ -260,13 +265,7 @@ def log_that_nobody_reads(world):
 def log_pipe_is_closed(world):
     """Whoever reads the log has ended: clients that fail from then on"""
     Server(9001, echo)
-    outward, inward = os.pipe()
-    evener = Evener(world, world.config([9001]), stdout=inward)
-    os.close(inward)
-    world.proxy = evener.baseline()
-    said = b""
-    while b"Load Balancer started" not in said:
-        said += os.read(outward, 4096)
+    evener, outward, _ = with_log_pipe(world)
     os.close(outward)
     failed = sum(ask() != b"hello" for _ in range(100))
     check(failed == 0 and evener.process.poll() is None, f"{failed} of 100 failed")

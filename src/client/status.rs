@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::closing::progress;
-use super::text::{Table, byte_count, connections, duration, field, items, seconds};
+use super::text::{Table, byte_count, connections, duration, field, items, number, seconds};
 
 /// The whole answer; `now` is for how long ago something was.
 pub(super) fn render(status: &Value, now: SystemTime) -> String {
@@ -65,8 +65,15 @@ pub(super) fn render(status: &Value, now: SystemTime) -> String {
 /// The two lines about the process, which `top` has as well.
 pub(super) fn summary(status: &Value) -> String {
     let connections = status.get("connections").unwrap_or(&Value::Null);
+    let queues = items(status, "pools")
+        .iter()
+        .filter_map(|pool| number(pool.get("queue")?, "length"));
+    let waiting = match queues.sum::<u64>() {
+        0 => String::new(),
+        waiting => format!(", {waiting} in queues"),
+    };
     format!(
-        "evener {}, pid {}, {} for {}\n{} connections of {}, {} threads\n",
+        "evener {}, pid {}, {} for {}\n{} connections of {}{waiting}, {} threads\n",
         field(status, "version"),
         field(status, "pid"),
         field(status, "state"),
@@ -262,6 +269,9 @@ leaving: old 10.0.0.9:80, 1 connection, until they end
         assert_eq!(queue(0, Some(2)), "");
         assert_eq!(queue(2, None), ", 2 in the queue");
         assert_eq!(queue(2, Some(2)), ", 2 in the queue of 2");
+        let pools = json!({"connections": {"active": 3, "limit": 9}, "threads": 7,
+                           "pools": [{"queue": {"length": 2}}, {"queue": null}, {"queue": {"length": 1}}]});
+        assert!(summary(&pools).ends_with("3 connections of 9, 3 in queues, 7 threads\n"));
         let name = json!({"names": [{"name": "db", "error": "timed out", "addresses": []}]});
         let text = render(&name, SystemTime::now());
         assert!(

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use super::check::Part;
 use super::error::{ConfigError, Problem, quoted};
-use super::reader::{Map, Reading, kind};
+use super::reader::{Map, Reading};
 use super::value::or_off;
-use super::yaml::{Node, Value};
+use super::yaml::Node;
 use super::{BackendAddress, Bind, Config, ListenOn, address, defaults, unix};
 
 /// Where evener can be asked and told, and by whom.
@@ -157,19 +157,8 @@ pub(super) fn read_admin(node: Option<&Node>, reading: &mut Reading) -> Option<A
     let Some(node) = node else {
         return Some(default);
     };
-    match &node.value {
-        Value::Text(text) if text == "off" => return None,
-        Value::Map(_) | Value::Nothing => {}
-        other => {
-            let what = format!("admin is {}", kind(other));
-            let help = "write `admin: off`, or a mapping: `admin: { bind: \"127.0.0.1:9900\" }`";
-            reading
-                .problems
-                .push(Problem::new(what, help).at(node.spot));
-            return None;
-        }
-    }
-    let mut map = Map::new(node, "admin", reading);
+    let help = "write `admin: off`, or a mapping: `admin: { bind: \"127.0.0.1:9900\" }`";
+    let mut map = Map::or_off(node, "admin", help, reading)?;
     let configured = map.has("bind");
     let bind = map.read(reading, "bind", default.bind, bind);
     let file = |text: &str| match text {

@@ -11,9 +11,9 @@ use super::defaults;
 use super::error::{Problem, quoted};
 use super::http_probe::HttpProbe;
 use super::print::{text as printed, time, time_or_off};
-use super::reader::{Map, Reading, kind};
+use super::reader::{Map, Reading};
 use super::value::{duration, number, or_off, share, share_text, word};
-use super::yaml::{Node, Value};
+use super::yaml::Node;
 use crate::policy::proxy_protocol::Version;
 use crate::policy::schedule::Intervals;
 
@@ -96,20 +96,8 @@ impl HealthCheck {
         let Some(node) = node else {
             return Some(default);
         };
-        match &node.value {
-            Value::Text(text) if text == "off" => return None,
-            Value::Map(_) | Value::Nothing => {}
-            other => {
-                let what = format!("health_check is {}", kind(other));
-                let help =
-                    "write `health_check: off`, or a mapping: `health_check: { interval: 2s }`";
-                reading
-                    .problems
-                    .push(Problem::new(what, help).at(node.spot));
-                return None;
-            }
-        }
-        let mut map = Map::new(node, "health_check", reading);
+        let help = "write `health_check: off`, or a mapping: `health_check: { interval: 2s }`";
+        let mut map = Map::or_off(node, "health_check", help, reading)?;
         let unwritten = if map.has("type") { UNREADABLE } else { "tcp" };
         let kind = map.read(reading, "type", unwritten, |text| {
             word("type", text, &TYPES.map(|word| (word, word)))

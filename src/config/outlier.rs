@@ -3,10 +3,9 @@
 use std::fmt;
 
 use super::defaults;
-use super::error::Problem;
-use super::reader::{Map, Reading, kind};
+use super::reader::{Map, Reading};
 use super::value::{duration, number};
-use super::yaml::{Node, Value};
+use super::yaml::Node;
 use crate::policy::outlier::Rules;
 
 /// Left out, every default applies.
@@ -15,20 +14,9 @@ pub(super) fn read(node: Option<&Node>, reading: &mut Reading) -> Option<Rules> 
     let Some(node) = node else {
         return Some(default);
     };
-    match &node.value {
-        Value::Text(text) if text == "off" => return None,
-        Value::Map(_) | Value::Nothing => {}
-        other => {
-            let what = format!("outlier_detection is {}", kind(other));
-            let help = "write `outlier_detection: off`, or a mapping: \
+    let help = "write `outlier_detection: off`, or a mapping: \
                         `outlier_detection: { consecutive_failures: 3 }`";
-            reading
-                .problems
-                .push(Problem::new(what, help).at(node.spot));
-            return None;
-        }
-    }
-    let mut map = Map::new(node, "outlier_detection", reading);
+    let mut map = Map::or_off(node, "outlier_detection", help, reading)?;
     let failures = |text: &str| number(text, &defaults::STREAK_RANGE);
     let time = |text: &str| duration(text, defaults::TIMEOUT_MIN);
     let percent = |text: &str| {

@@ -9,9 +9,9 @@ use crate::policy::address::Address;
 
 use super::defaults;
 use super::error::{Problem, quoted};
-use super::reader::{Map, Reading, kind, text};
+use super::reader::{Map, Reading, text};
 use super::value::duration;
-use super::yaml::{Node, Value};
+use super::yaml::Node;
 
 /// Whom a listener expects a PROXY header from, and how long it waits for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,19 +43,8 @@ impl AcceptProxy {
 /// Reads `off` or a mapping.
 pub(super) fn read_accept(node: Option<&Node>, reading: &mut Reading) -> Option<AcceptProxy> {
     let node = node?;
-    match &node.value {
-        Value::Text(text) if text == "off" => return None,
-        Value::Map(_) | Value::Nothing => {}
-        other => {
-            let what = format!("accept_proxy_protocol is {}", kind(other));
-            let help = "write `off`, or who sends the header: `{ from: [10.0.0.0/8] }`";
-            reading
-                .problems
-                .push(Problem::new(what, help).at(node.spot));
-            return None;
-        }
-    }
-    let mut map = Map::new(node, "accept_proxy_protocol", reading);
+    let help = "write `off`, or who sends the header: `{ from: [10.0.0.0/8] }`";
+    let mut map = Map::or_off(node, "accept_proxy_protocol", help, reading)?;
     let nodes = map.list(reading, "from");
     if nodes.is_none() {
         let help = "the networks of the proxies, for example `from: [10.0.0.0/8]`";

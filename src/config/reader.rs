@@ -57,6 +57,26 @@ impl<'n> Map<'n> {
         }
     }
 
+    /// Begins to read a section that may be `off` instead: `None` then, and where it is neither.
+    pub(super) fn or_off(
+        node: &'n Node,
+        section: &'static str,
+        help: &str,
+        reading: &mut Reading,
+    ) -> Option<Map<'n>> {
+        match &node.value {
+            Value::Text(text) if text == "off" => None,
+            Value::Map(_) | Value::Nothing => Some(Map::new(node, section, reading)),
+            other => {
+                let what = format!("{section} is {}", kind(other));
+                reading
+                    .problems
+                    .push(Problem::new(what, help).at(node.spot));
+                None
+            }
+        }
+    }
+
     /// The value of a key, when it is there.
     pub(super) fn take(&mut self, key: &'static str) -> Option<&'n Node> {
         self.asked.push(key);

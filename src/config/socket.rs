@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::error::{Problem, quoted};
-use super::reader::{Map, Reading, kind};
+use super::reader::{Map, Reading};
 use super::value::{boolean, duration, number, or_off, or_word, size};
-use super::yaml::{Node, Value};
+use super::yaml::Node;
 use super::{defaults, print};
 use crate::policy::socket::{ConnectOptions, KeepAlive, ListenOptions, SocketOptions, Source};
 
@@ -69,18 +69,8 @@ fn read_keepalive(node: Option<&Node>, reading: &mut Reading) -> Option<KeepAliv
     let Some(node) = node else {
         return Some(usual);
     };
-    match &node.value {
-        Value::Text(text) if text == "off" => return None,
-        Value::Map(_) | Value::Nothing => {}
-        other => {
-            let what = format!("keepalive is {}", kind(other));
-            let help = "write `keepalive: off`, or a mapping: `keepalive: { idle: 60s }`";
-            let problem = Problem::new(what, help).at(node.spot);
-            reading.problems.push(problem);
-            return None;
-        }
-    }
-    let mut map = Map::new(node, "keepalive", reading);
+    let help = "write `keepalive: off`, or a mapping: `keepalive: { idle: 60s }`";
+    let mut map = Map::or_off(node, "keepalive", help, reading)?;
     let keepalive = KeepAlive {
         idle: map.read(reading, "idle", usual.idle, seconds),
         interval: map.read(reading, "interval", usual.interval, seconds),

@@ -95,6 +95,18 @@ impl Evener {
         self.dir.path().join("evener.yaml")
     }
 
+    /// Waits for the `count`th line of a session in the log, and checks how that ended.
+    #[track_caller]
+    pub fn session_ended(&self, reason: &str, count: usize) -> String {
+        let mut lines = self.wait_log_count(" ended: ", count);
+        let line = lines.swap_remove(count - 1);
+        assert!(
+            line.contains(&format!(" ended: {reason} ")),
+            "expected {reason}: {line}"
+        );
+        line
+    }
+
     /// A directory of this evener's own that ends with it, for sockets and token files.
     pub fn dir(&self) -> &Path {
         self.dir.path()
