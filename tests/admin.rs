@@ -54,6 +54,7 @@ impl Handler for Echo {
                     Method::Get => "get",
                     Method::Post => "post",
                     Method::Delete => "delete",
+                    Method::Other => return Response::method_not_allowed("GET, HEAD"),
                 },
                 "path": request.path,
                 "query": request.query,

@@ -314,6 +314,32 @@ fn the_units_leave_room_for_sessions_and_ask_for_the_signs_that_evener_gives() {
     assert!(value("WatchdogSec").parse::<u64>().is_ok());
 }
 
+/// The `bind` of each listener, as evener prints the effective config.
+fn binds(file: &str) -> BTreeSet<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let printed = Evener::command(&["--config", file.to_str().unwrap(), "--print-config"]);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    let listeners = printed.stdout.split("\nlisteners:\n").nth(1).unwrap();
+    let lines = listeners.lines().take_while(|line| line.starts_with(' '));
+    let binds = lines.filter_map(|line| line.split_once("bind: "));
+    let binds: BTreeSet<String> = binds
+        .map(|(_, value)| value.trim_matches('"').to_owned())
+        .collect();
+    assert!(!binds.is_empty(), "{}", printed.stdout);
+    binds
+}
+
+/// As they are shipped: what systemd opens is what evener binds, so that enabling the socket is all.
+#[test]
+fn each_socket_of_the_unit_is_one_of_the_config() {
+    let unit = read("packaging/systemd/evener.socket");
+    let streams = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("ListenStream="));
+    let streams: BTreeSet<String> = streams.map(String::from).collect();
+    assert_eq!(streams, binds("packaging/evener.yaml"));
+}
+
 /// The words of an expression of PromQL that may name a metric of evener.
 fn metrics_in(expression: &str) -> BTreeSet<String> {
     expression
@@ -351,17 +377,39 @@ fn values_of(value: &Value, key: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The names of all series that a real evener has, and the names of all their labels.
-fn real_metrics() -> (BTreeSet<String>, BTreeSet<String>) {
+/// The reasons why sessions end that an expression asks for.
+fn reasons_in(expression: &str) -> Vec<String> {
+    let parts = expression
+        .split("evener_sessions_closed_total{")
+        .skip(1)
+        .filter_map(|part| part.split_once("reason=~\"")?.1.split('"').next());
+    parts
+        .flat_map(|words| words.split('|'))
+        .map(String::from)
+        .collect()
+}
+
+/// What a real evener answers, that has what series are for: limits and a queue.
+fn real_answer() -> String {
     let backend = Dummy::start("a");
     let admin = ["admin: { bind: \"127.0.0.1:0\" }"];
-    // A listener has a series of its limit when it has a limit.
-    let text = config(&[backend.address()], &[], &admin)
-        .replace("pool: p }", "pool: p, max_connections: 9 }");
+    let address = backend.address();
+    let limited = format!("{{ address: \"{address}\", max_connections: 9 }}");
+    let text =
+        config(&[limited], &[], &admin).replace("pool: p }", "pool: p, max_connections: 9 }");
     let evener = Evener::start(&text);
-    let answer = Admin::of(&evener).get("/metrics").body;
+    Admin::of(&evener).get("/metrics").body
+}
+
+/// The names of all series that a real evener has, and the names of all their labels.
+fn names_and_labels(answer: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let series = answer.lines().filter(|line| !line.starts_with('#'));
-    let (mut names, mut labels) = (BTreeSet::new(), BTreeSet::new());
+    // A metric without a series is one, too: no host name is watched here.
+    let types = answer
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    let types = types.filter_map(|line| Some(line.split_once(' ')?.0.to_owned()));
+    let (mut names, mut labels) = (types.collect::<BTreeSet<_>>(), BTreeSet::new());
     for one in series {
         names.insert(one.split(['{', ' ']).next().unwrap().to_owned());
         let inner = one
@@ -388,7 +436,8 @@ fn the_dashboard_and_the_alerts_ask_for_what_evener_has() {
     assert!(alerts.len() >= 10, "{alerts:?}");
     expressions.extend(alerts);
 
-    let (names, mut labels) = real_metrics();
+    let answer = real_answer();
+    let (names, mut labels) = names_and_labels(&answer);
     // Prometheus adds these when it scrapes.
     labels.extend(["job", "instance"].map(String::from));
     for expression in &expressions {
@@ -398,6 +447,13 @@ fn the_dashboard_and_the_alerts_ask_for_what_evener_has() {
         for label in labels_in(expression) {
             assert!(labels.contains(&label), "no label {label:?}: {expression}");
         }
+        for reason in reasons_in(expression) {
+            let series = format!("evener_sessions_closed_total{{reason=\"{reason}\"}}");
+            assert!(
+                answer.contains(&series),
+                "no reason {reason:?}: {expression}"
+            );
+        }
     }
     let example = "sum by (le, x) (evener_a{b=~\"c\", d!=\"e\"}) / process_f";
     assert_eq!(
@@ -405,6 +461,8 @@ fn the_dashboard_and_the_alerts_ask_for_what_evener_has() {
         ["evener_a", "process_f"]
     );
     assert_eq!(Vec::from_iter(labels_in(example)), ["b", "d", "le", "x"]);
+    let example = "rate(evener_sessions_closed_total{instance=~\"$i\", reason=~\"a|b\"}[2m])";
+    assert_eq!(reasons_in(example), ["a", "b"]);
 }
 
 #[test]
@@ -546,6 +604,14 @@ fn the_files_for_other_programs_speak_of_this_one() {
                 "pre_stop_delay: 10s, drain_timeout: 45s",
             ],
         ),
+        (
+            "packaging/prometheus/scrape-kubernetes.yaml",
+            vec!["job_name: evener", "alerts.yaml", "credentials_file:"],
+        ),
+        (
+            "packaging/kubernetes/podmonitor.yaml",
+            vec!["name: evener-token, key: token", "port: admin"],
+        ),
         ("scripts/build-deb", vec!["usr/share/evener/check-evener"]),
     ] {
         let text = read(file);
@@ -553,6 +619,8 @@ fn the_files_for_other_programs_speak_of_this_one() {
             assert!(text.contains(word), "{file} has no {word}");
         }
     }
+    // What has no token can't lead to /metrics.
+    assert!(!read("packaging/kubernetes/evener.yaml").contains("prometheus.io/port"));
     // The config inside the manifest is one, once there is a token.
     let manifest = read("packaging/kubernetes/evener.yaml");
     let (_, rest) = manifest.split_once("evener.yaml: |\n").unwrap();
@@ -564,4 +632,40 @@ fn the_files_for_other_programs_speak_of_this_one() {
     fs::write(&file, config).unwrap();
     let checked = Evener::command(&["check", file.to_str().unwrap()]);
     assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));
+}
+
+/// The check of the image runs in the container, which has the token in its environment or not at all.
+#[test]
+fn the_health_check_of_the_image_works_with_and_without_a_token() {
+    let dockerfile = read("packaging/docker/Dockerfile");
+    let check = dockerfile
+        .lines()
+        .find(|line| line.starts_with("HEALTHCHECK "));
+    let (_, command) = check.unwrap().split_once(" CMD ").unwrap();
+    let words: Vec<String> = serde_json::from_str(command).unwrap();
+    assert_eq!(words[0], "/evener");
+    assert!(dockerfile.contains("EVENER_TOKEN=") && dockerfile.contains("EVENER_ADMIN="));
+
+    let dir = TempDir::new();
+    let (token, backend) = ("0123456789abcdef", Dummy::start("a"));
+    let file = dir.path().join("token");
+    fs::write(&file, token).unwrap();
+    let with_token = format!(
+        "admin: {{ bind: \"127.0.0.1:0\", token_file: \"{}\" }}",
+        file.display()
+    );
+    for (admin, token, code) in [
+        ("admin: { bind: \"127.0.0.1:0\" }", None, 0),
+        (with_token.as_str(), Some(token), 0),
+        (with_token.as_str(), None, 1),
+    ] {
+        let evener = Evener::start(&config(&[backend.address()], &[], &[admin]));
+        let address = evener.address_after("admin server at http://", 0);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evener"));
+        command.args(&words[1..]).env_remove("EVENER_TOKEN");
+        command.env("EVENER_ADMIN", address.to_string());
+        command.envs(token.map(|token| ("EVENER_TOKEN", token)));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{admin}: {output:?}");
+    }
 }

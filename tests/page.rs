@@ -13,7 +13,8 @@ use std::fs;
 use std::io::Write;
 
 use support::{
-    Admin, Dummy, Evener, TempDir, config, connect, read_to_end_with_deadline, who_serves,
+    Admin, Dummy, Evener, TempDir, config, connect, eventually, read_to_end_with_deadline,
+    who_serves,
 };
 
 const TOKEN: &str = "correct-horse-battery";
@@ -103,4 +104,26 @@ fn the_status_has_the_mean_time_to_connect_once_there_is_one() {
     who_serves(evener.address(0)).unwrap();
     let mean = admin.backend("a")["connect_ms_mean"].as_f64().unwrap();
     assert!((0.0..10_000.0).contains(&mean), "{mean} ms");
+}
+
+#[test]
+fn the_status_says_whether_evener_is_ready_and_which_pools_count() {
+    let mut dummy = Dummy::start("a");
+    let check = "health_check: { interval: 50ms, fall: 1, rise: 1 }";
+    let unused = "  - { name: unused, backends: [\"127.0.0.1:1\"] }";
+    let admin = "admin: { bind: \"127.0.0.1:0\" }";
+    let evener = Evener::start(&config(&[dummy.address()], &[check], &[unused, admin]));
+    let admin = Admin::of(&evener);
+    let status = admin.status();
+    assert_eq!(status["ready"], true);
+    assert!(status["why_not_ready"].is_null());
+    assert_eq!(status["pools"][0]["in_use"], true);
+    assert_eq!(status["pools"][1]["in_use"], false);
+    dummy.stop();
+    let status = eventually("not ready", || {
+        Some(admin.status()).filter(|status| status["ready"] == false)
+    });
+    let why = status["why_not_ready"].as_str().unwrap();
+    assert_eq!(why, "pool p has no backend that can serve");
+    assert_eq!(admin.get("/readyz").body, format!("{why}\n"));
 }

@@ -17,6 +17,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use support::{
     Dummy, Evener, Load, RefusingPort, Server, TempDir, config, connect, dummies, eventually,
     is_live, try_connect, who_serves,
@@ -151,6 +152,71 @@ fn a_live_session_stays_with_the_old_process_and_a_new_one_goes_to_the_new() {
     ended(&evener);
     assert!(new.is_there());
     drop((second, second_backend));
+    new.stop();
+}
+
+/// The status, by the admin server at this address.
+fn status(address: SocketAddr) -> Value {
+    let mut stream = connect(address);
+    let request = format!("GET /api/v1/status HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap()
+}
+
+/// What kind of line of the log it is: its first words, without the numbers.
+fn shape(line: &str) -> String {
+    let (_, text) = line.split_once("info  ").unwrap();
+    let words = text.split(' ').map(|word| {
+        let is_number = word.starts_with(|first: char| first.is_ascii_digit());
+        if is_number { "N" } else { word }
+    });
+    words.take(4).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn an_upgrade_is_seen_as_the_page_for_operators_says() {
+    let (server, port, admin) = (Server::start(), RefusingPort::new(), RefusingPort::new());
+    let address = admin.address();
+    let section = format!("admin: {{ bind: \"{address}\" }}");
+    drop(admin);
+    let text = config(&[server.address()], &["health_check: off"], &[&section]);
+    let evener = Evener::start(&text.replace("127.0.0.1:0", &port.address().to_string()));
+    let (mut client, mut backend) = (connect(port.address()), server.accept());
+    let new = Successor::of(&evener);
+    evener.wait_log("draining 1 connections");
+
+    // The status is the new one's, and knows nothing of the session that the old one serves.
+    let status = status(address);
+    assert_eq!(status["pid"], new.id.as_raw_nonzero().get());
+    assert_eq!(status["connections"]["active"], 0);
+    is_live(&mut client, &mut backend);
+    // Its thread is to be found by name.
+    let threads = fs::read_dir(format!("/proc/{}/task", evener.pid())).unwrap();
+    let mut names = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("comm")));
+    assert!(names.any(|name| name.is_ok_and(|name| name.starts_with("c1>"))));
+    drop((client, backend));
+    ended(&evener);
+
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operating.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, section) = page
+        .split_once("### What you see during an upgrade")
+        .unwrap();
+    let told = section.lines().filter(|line| line.starts_with("info  "));
+    let told: Vec<String> = told.map(shape).collect();
+    assert_eq!(told.len(), 5, "{told:?}");
+    let log = evener.log();
+    let mut seen = log.iter().filter(|line| line.contains("info  "));
+    for line in told {
+        let found = seen.any(|seen| shape(seen) == line);
+        assert!(
+            found,
+            "{line:?} is not there, or not in this order: {log:#?}"
+        );
+    }
     new.stop();
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The status page of a running evener in a real Chromium: what it lists, how soon it knows of a dead backend,
 # what its buttons do by mouse and by keyboard, that a hostile name stays text, that nothing breaks the
-# Content-Security-Policy, that a phone has no horizontal scroll, and that light, dark and labels can be read.
+# Content-Security-Policy, that a phone has no horizontal scroll, that the tables are tables down to 900 px, that it
+# says whether evener is ready, and that light, dark and labels can be read.
 #
 #     scripts/acceptance --only status-page
 #     EVENER=target/release/evener scripts/acceptance.d/status-page.sh     by itself

@@ -193,7 +193,7 @@ class Case:
             eventually("silence", lambda: self.browser.text("#lost-since").startswith("No answer since"))
         finally:
             self.evener.process.send_signal(signal.SIGCONT)
-        eventually("an answer", lambda: self.browser.text("#state") == "Running")
+        eventually("an answer", lambda: self.browser.text("#state") == "Ready")
         assert not self.browser.text("#lost-since")
         ok("silence is said, with since when, and ends by itself")
 
@@ -218,12 +218,18 @@ class Case:
         """Contrast in light and dark, no horizontal scroll on a phone, a name for everything that can be used."""
         grounds = set()
         for scheme in ["light", "dark"]:
-            for width in [1280, 375]:
+            for width in [1280, 900, 375]:
                 self.browser.look_like(width, 812, scheme, mobile=width < 400)
                 faint = self.browser.faint_texts()
                 assert not faint, f"too faint, {scheme}: {faint[:5]}"
                 wide = self.browser.run("return document.documentElement.scrollWidth - innerWidth")
                 assert wide <= 0, f"{wide} px too wide for {width}"
+                row = self.browser.run("return getComputedStyle(document.querySelector('#pools tbody tr')).display")
+                assert row == ("grid" if width < 400 else "table-row"), f"{row} at {width} px"
+                # Nothing runs out of its cell.
+                cut = self.browser.run("""return [...document.querySelectorAll('#pools tbody td, #listeners td')]
+                    .filter((cell) => cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.textContent)""")
+                assert not cut, f"cut off at {width} px: {cut[:3]}"
             grounds.add(self.browser.run("return getComputedStyle(document.body).backgroundColor"))
         assert len(grounds) == 2, "dark is light"
         self.browser.look_like(1280, 900, "light")
@@ -254,6 +260,30 @@ class Case:
         ok("no error and no violation; the policy stops a foreign image, an inline handler and text as HTML")
 
 
+def says_whether_it_is_ready(scene, browser):
+    """The first line says whether evener is ready, and if not, why; the pools stand by their trouble."""
+    (spare, late), (_, port) = scene.backend(), scene.backend()
+    spare.end()
+    check = {"type": "tcp", "interval": "300ms", "timeout": "200ms", "fall": 1, "rise": 1}
+    pools = {"good": [port], "spread": [port, 1], "better": [port], "lost": [late], "unused": [1]}
+    evener = scene.evener("pools", {
+        "listeners": [{"name": name, "bind": "127.0.0.1:0", "pool": name} for name in pools if name != "unused"],
+        "pools": [{"name": name, "health_check": check, "backends": [f"127.0.0.1:{port}" for port in ports]}
+                  for name, ports in pools.items()],
+        "admin": {"bind": "127.0.0.1:0"},
+    })
+    browser.open(f"{evener.url}/")
+    seen = lambda: browser.run("return [...document.querySelectorAll('#pools h2 bdi')].map((name) => name.textContent)")
+    eventually("the pool that is lost", lambda: browser.text("#state") == "Not ready: pool lost has no backend that can serve")
+    eventually("its place", lambda: seen() == ["lost", "spread", "unused", "better", "good"])
+    assert "no listener leads here" in browser.text("#pools > section:nth-child(3)")
+    assert "not ready" in browser.run("return document.title")
+    scene.backend(late)
+    eventually("ready", lambda: browser.text("#state") == "Ready")
+    eventually("by name", lambda: seen() == ["spread", "unused", "better", "good", "lost"])
+    ok("the first line says whether evener is ready, and pools in trouble stand first")
+
+
 def asks_for_the_token(scene, browser):
     """Where there is a token, the page asks for it, says when it is wrong, and stores it nowhere."""
     file = f"{scene.scratch}/token"
@@ -281,6 +311,7 @@ def main():
         browser = Browser()
         try:
             Case(scene, browser).all()
+            says_whether_it_is_ready(scene, browser)
             asks_for_the_token(scene, browser)
         except BaseException:
             browser.screenshot(f"{tempfile.gettempdir()}/status-page-failed.png")

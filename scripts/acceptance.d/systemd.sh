@@ -105,7 +105,6 @@ check "with success" test "$(property Result)" = success
 
 echo 'log: { connections: false }' >>/etc/evener/evener.yaml
 check "systemctl start evener.socket opens the port" systemctl start evener.socket
-sed -i 's/bind: "127.0.0.1:8080" /bind: ":8080" /' /etc/evener/evener.yaml
 check "the first client starts evener" serves
 clients() {
     while [[ ! -e /run/enough ]]; do
@@ -126,6 +125,9 @@ for _ in 1 2 3 4 5; do
     check "a restart" systemctl restart evener.service
 done
 clients_go
+# The socket unit and the config are both as the package has them.
+complaints="$(journalctl --quiet --no-pager -u evener -o cat | grep 'inherited socket' || true)"
+check "the socket of the package is the one of its config" test -z "$complaints"
 check "over five restarts, none of $(wc -l </run/asked) clients was refused" test ! -e /run/refused
 
 # --- the watchdog ---

@@ -17,9 +17,6 @@ pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Headers of one request. Browsers send about 20.
 const HEADERS_MAX: usize = 64;
 
-/// The methods there are, for `Allow`.
-const METHODS: &str = "GET, HEAD, POST, DELETE";
-
 /// What is known of a request before its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
@@ -64,7 +61,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Response> {
         "GET" | "HEAD" => Method::Get,
         "POST" => Method::Post,
         "DELETE" => Method::Delete,
-        _ => return Err(Response::method_not_allowed(METHODS)),
+        _ => Method::Other,
     };
     let is_old = raw.version == Some(0);
     let single = |name| single(raw.headers, name);
@@ -253,6 +250,15 @@ mod tests {
         assert!(head.expects_continue);
     }
 
+    #[test]
+    fn a_method_that_no_path_takes_is_still_a_request() {
+        for method in ["OPTIONS", "PATCH", "get", "X"] {
+            let text = format!("{method} / HTTP/1.1\r\n\r\n");
+            let (head, _) = parse(text.as_bytes()).unwrap().unwrap();
+            assert_eq!(head.method, Method::Other, "{method}");
+        }
+    }
+
     #[rustfmt::skip] // A table is read by the row.
     #[test]
     fn each_fault_has_its_status() {
@@ -269,9 +275,6 @@ mod tests {
             ("GET /%+1 HTTP/1.1", 400),
             ("GET /%ff HTTP/1.1", 400),
             ("GET /?a=%zz HTTP/1.1", 400),
-            ("OPTIONS / HTTP/1.1", 405),
-            ("get / HTTP/1.1", 405),
-            ("PATCH / HTTP/1.1", 405),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked", 411),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked", 501),
             ("POST / HTTP/1.1\r\nContent-Length: 65537", 413),

@@ -13,6 +13,8 @@ pub enum Method {
     Post,
     /// To end something.
     Delete,
+    /// Anything else: no path takes it, and each says so with those that it takes.
+    Other,
 }
 
 /// What was asked, after the guard has let it through.

@@ -1,13 +1,13 @@
 //! What the admin server answers: health, status, metrics, explanations, changes.
 //!
 //! It runs on the threads of the admin server. To answer a question it takes snapshots; a change it
-//! asks of the server's thread, over [`Control`], and waits.
+//! asks of the server's thread, over [`Control`], and waits. Only what is in [`PATHS`] is served.
 //!
 //! | path | method | answer |
 //! | --- | --- | --- |
 //! | `/` | GET | the status page |
 //! | `/healthz` | GET | the process lives |
-//! | `/readyz` | GET | 200 if every pool has a live backend and no drain has begun, else 503 and why |
+//! | `/readyz` | GET | 200 if every pool in use can serve and no drain has begun, else 503 and why |
 //! | `/metrics` | GET | Prometheus |
 //! | `/api/v1/status`, `/api/v1/connections` | GET | JSON |
 //! | `/api/v1/explain?pool=P[&client=IP]` | GET | JSON |
@@ -25,9 +25,12 @@ mod exposition;
 mod metrics;
 mod names;
 mod page;
+mod paths;
 mod process;
 mod routes;
 mod status;
+
+pub use paths::PATHS;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -156,38 +159,22 @@ impl Api {
 impl Handler for Api {
     fn handle(&self, request: &Request) -> Response {
         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+        if let Err(answer) = paths::check(request.method, &path) {
+            return answer;
+        }
         let answer = match request.method {
             Method::Get => self.get(request, &path),
             Method::Post => self.post(request, &path),
             Method::Delete => self.delete(&path),
+            Method::Other => None,
         };
-        answer.unwrap_or_else(|| no_such_path(&path))
+        answer.unwrap_or_else(|| Response::error(404, "nothing is here"))
     }
 }
 
 /// What the body of a change asks to be closed, for [`crate::fuzzing`].
 pub(crate) fn wanted(body: &[u8]) -> Result<Option<Close>, String> {
     changes::parse(body).map(|wanted| wanted.close)
-}
-
-/// The answer for a path that is not there, or not for this method.
-fn no_such_path(path: &[&str]) -> Response {
-    match path {
-        []
-        | ["healthz" | "readyz" | "metrics"]
-        | ["api", "v1", "status" | "connections" | "explain"] => {
-            Response::method_not_allowed("GET, HEAD")
-        }
-        ["api", "v1", "pools", _, "backends", _] => Response::method_not_allowed("GET, HEAD, POST"),
-        ["api", "v1", "pools", _, "rebalance"] => Response::method_not_allowed("POST, DELETE"),
-        ["api", "v1", "connections", _] => Response::method_not_allowed("DELETE"),
-        ["api", "v1", "reload"] => Response::method_not_allowed("POST"),
-        _ => Response::error(
-            404,
-            "nothing is here; there are /, /metrics, /healthz, /readyz, /api/v1/status, \
-             /api/v1/connections and /api/v1/explain?pool=P",
-        ),
-    }
 }
 
 /// The status and the text of the answer to a question about something by name: there is no such thing, or

@@ -20,11 +20,14 @@ pub(super) fn status(control: &Control) -> Value {
         true => "draining",
         false => "running",
     };
+    let readiness = control.readiness();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "uptime_seconds": control.epoch.elapsed().as_secs_f64(),
         "state": state,
+        "ready": readiness.is_ok(),
+        "why_not_ready": readiness.err(),
         "config": config(&running),
         "connections": { "active": active, "limit": limit },
         "threads": control.threads.count(),
@@ -70,6 +73,7 @@ fn pool(pool: &Pool, running: &Running, control: &Control) -> Value {
         "name": &*pool.name,
         "balance": pool.config.balance.name,
         "mode": pool.mode().word(),
+        "in_use": running.is_in_use(pool),
         "queue": pool.queue().map(|(queue, room)| json!({
             "length": queue.len(),
             "limit": (room < usize::MAX).then_some(room),

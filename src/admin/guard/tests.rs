@@ -145,7 +145,7 @@ fn a_change_of_another_origin_is_refused_and_a_question_is_not() {
         (None, text("cross-site"), 403),
         (text("http://127.0.0.1:9900"), text("cross-site"), 403),
     ] {
-        for (method, expected) in [(Method::Post, expected), (Method::Delete, expected), (Method::Get, 200)] {
+        for (method, expected) in [(Method::Post, expected), (Method::Delete, expected), (Method::Other, expected), (Method::Get, 200)] {
             let head = Head { method, origin: origin.clone(), fetch_site: site.clone(), ..post() };
             assert_eq!(status(&guard(HOME), &head), expected, "{method:?} {origin:?} {site:?}");
         }
@@ -188,7 +188,7 @@ fn the_token_is_asked_for_everywhere_but_at_the_page_and_where_probes_go() {
         (Some(TOKEN.to_owned()), 401),
         (None, 401),
     ] {
-        for method in [Method::Get, Method::Post, Method::Delete] {
+        for method in [Method::Get, Method::Post, Method::Delete, Method::Other] {
             let head = Head { method, authorization: authorization.clone(), ..post() };
             assert_eq!(status(&with_token(HOME), &head), expected, "{method:?} {authorization:?}");
             assert_eq!(status(&guard(HOME), &head), 200, "no token is set");
