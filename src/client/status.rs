@@ -10,6 +10,9 @@ use super::text::{Table, byte_count, connections, duration, field, items, number
 /// The whole answer; `now` is for how long ago something was.
 pub(super) fn render(status: &Value, now: SystemTime) -> String {
     let mut out = summary(status);
+    if status.get("ready") == Some(&Value::Bool(false)) {
+        out.push_str(&format!("not ready: {}\n", field(status, "why_not_ready")));
+    }
     let config = status.get("config").unwrap_or(&Value::Null);
     out.push_str(&format!(
         "config {}, generation {}, loaded {}\n",
@@ -272,6 +275,10 @@ leaving: old 10.0.0.9:80, 1 connection, until they end
         let pools = json!({"connections": {"active": 3, "limit": 9}, "threads": 7,
                            "pools": [{"queue": {"length": 2}}, {"queue": null}, {"queue": {"length": 1}}]});
         assert!(summary(&pools).ends_with("3 connections of 9, 3 in queues, 7 threads\n"));
+        let unready =
+            json!({"ready": false, "why_not_ready": "pool p has no backend that can serve"});
+        let text = render(&unready, SystemTime::now());
+        assert!(text.contains("threads\nnot ready: pool p has no backend that can serve\nconfig"));
         let name = json!({"names": [{"name": "db", "error": "timed out", "addresses": []}]});
         let text = render(&name, SystemTime::now());
         assert!(
