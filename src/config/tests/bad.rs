@@ -244,6 +244,7 @@ fn pools() {
             ("health_check: { type: http, expect_status: @399-200 }", "expect_status `399-200` is no status and no range", "100 to 599"),
             ("health_check: { type: http, expect_status: @'200,' }", "expect_status `200,` is no status and no range", "100 to 599"),
             ("health_check: { type: http, expect_status: @600 }", "expect_status `600` is no status and no range", "100 to 599"),
+            ("health_check: { type: http, expect_status: @'0200' }", "expect_status `0200` is no status and no range", "100 to 599"),
             ("health_check: @{ type: send_expect }", "this health_check has no `expect`", "\"+PONG\""),
             ("health_check: { type: send_expect, expect: @'' }", "expect is empty", "1 to 1024 bytes"),
             ("health_check: { type: send_expect, expect: @'a\\q' }", "expect `\\q` is no escape", "\\r \\n \\t"),

@@ -93,6 +93,8 @@ fn intervals_that_make_no_sense_are_told() {
         warnings("{ fast_interval: 500ms, down_interval: 10s }"),
         [""; 0]
     );
+    // As often is not less often, and as long is not longer.
+    assert_eq!(warnings("{ fast_interval: 2s, timeout: 2s }"), [""; 0]);
     let slow = warnings("{ fast_interval: 3s }");
     assert!(
         slow[0].contains("fast_interval 3s is longer than interval 2s"),
