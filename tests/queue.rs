@@ -309,3 +309,21 @@ fn a_reload_reaches_those_who_wait() {
     is_live(&mut first, &mut served);
     drop(clients);
 }
+
+#[test]
+fn who_waits_through_a_reload_is_served_as_the_new_config_says() {
+    let server = Server::start();
+    let backends = [limited(server.address(), "max_connections: 1")];
+    let evener = Evener::start(&config(&backends, &[UNPROBED], &[ADMIN]));
+    let admin = Admin::of(&evener);
+    let first = connect(evener.address(0));
+    let served = server.accept();
+    let waiting = waiting_clients(&evener, &admin, 1);
+    let with_header = [UNPROBED, "send_proxy_protocol: v1"];
+    evener.rewrite_config(&config(&backends, &with_header, &[ADMIN]));
+    assert_eq!(admin.post("/api/v1/reload", "").status, 200);
+    drop((first, served));
+    // A backend that was told to expect a header has to get one from everybody.
+    assert_eq!(first_byte(&server.accept()), 'P');
+    drop(waiting);
+}

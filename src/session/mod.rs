@@ -157,11 +157,12 @@ pub fn run(context: &Context, arrival: Arrival) {
     let found =
         admit::learn_client(context, &live, &mut report).and_then(|(endpoints, admitted)| {
             let pool = route::choose(context, &live, &mut report)?;
-            let (lease, backend) = find_backend(context, pool, &live, &mut report)?;
-            Ok((endpoints, admitted, pool, lease, backend))
+            let (newer, lease, backend) = find_backend(context, pool, &live, &mut report)?;
+            Ok((endpoints, admitted, pool, newer, lease, backend))
         });
     let reason = match found {
-        Ok((endpoints, _admitted, pool, lease, backend)) => {
+        Ok((endpoints, _admitted, chosen, newer, lease, backend)) => {
+            let pool = newer.as_ref().unwrap_or(chosen);
             let backend = live.attach(lease.backend(), backend);
             report.connected(&lease);
             admit::announce(&pool.config, &live, backend, endpoints);
@@ -185,19 +186,22 @@ pub fn run(context: &Context, arrival: Arrival) {
 
 /// Leases and connects until one backend answers: at once on the next one when one fails, others
 /// first, and the same again only when every other has been tried. No byte of the client has been
-/// read yet (a PROXY header is not the client's), so nothing can be lost.
+/// read yet (a PROXY header is not the client's), so nothing can be lost. A wait in the queue may
+/// outlast the `chosen` pool; then the one that has taken its place comes along.
 fn find_backend(
     context: &Context,
-    pool: &Arc<Pool>,
+    chosen: &Arc<Pool>,
     live: &Live,
     report: &mut Report<'_>,
-) -> Result<(Lease, Stream), EndReason> {
+) -> Result<(Option<Arc<Pool>>, Lease, Stream), EndReason> {
     let client = &live.client.stream;
     let begin = Instant::now();
-    let give_up_at = begin + context.timeouts.connect;
-    let mut search = Search::new(context, pool, live);
+    let mut short_since = None;
+    let mut search = Search::new(context, chosen, live);
     loop {
         let lease = search.lease(report)?;
+        let newer = search.newer();
+        let pool = newer.as_ref().unwrap_or(chosen);
         name_after(live, &lease);
         let Reached {
             lease,
@@ -210,16 +214,17 @@ fn find_backend(
                 backend.counts.connect_time.observe(asked_at.elapsed());
                 backend.failures.end();
                 report.answered_after(begin.elapsed());
-                return Ok((lease, stream));
+                return Ok((newer, lease, stream));
             }
             Err(ConnectError::AskerLeft) => return Err(EndReason::ClientLeft),
             Err(ConnectError::Resources(_)) => {
                 // What is short comes back when a session ends; nothing of the backend is held meanwhile.
                 drop(lease);
+                let since = *short_since.get_or_insert_with(Instant::now);
                 if !wait::pause(client.as_fd(), RESOURCES_PAUSE) {
                     return Err(EndReason::ClientLeft);
                 }
-                if Instant::now() >= give_up_at {
+                if since.elapsed() >= context.timeouts.connect {
                     return Err(EndReason::Resources);
                 }
                 continue;

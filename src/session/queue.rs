@@ -51,9 +51,19 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// The pool that was in force at the last look.
+    fn pool(&self) -> &Arc<Pool> {
+        self.newer.as_ref().unwrap_or(self.pool)
+    }
+
+    /// The same, if it is another one than was chosen: the backends that it leases go by its config.
+    pub(super) fn newer(&self) -> Option<Arc<Pool>> {
+        self.newer.clone()
+    }
+
     /// A backend that this session has not tried yet; one that it has if there is no other.
     pub(super) fn lease(&mut self, report: &mut Report<'_>) -> Found {
-        let Some((queue, room)) = self.pool.queue() else {
+        let Some((queue, room)) = self.pool().queue() else {
             return self.look().unwrap_or(Err(EndReason::NoBackend));
         };
         let queue = Arc::clone(queue);
@@ -72,7 +82,7 @@ impl<'a> Search<'a> {
     /// Another backend than this one, to be tried at the same time: only one that has room now, and that
     /// nobody waits for.
     pub(super) fn hedge(&self, first: &Lease) -> Option<Lease> {
-        let pool = self.newer.as_ref().unwrap_or(self.pool);
+        let pool = self.pool();
         if pool.queue().is_some_and(|(queue, _)| !queue.is_empty()) {
             return None;
         }
@@ -90,7 +100,7 @@ impl<'a> Search<'a> {
     fn look(&mut self) -> Option<Found> {
         let client = self.client();
         loop {
-            let pool = self.newer.as_ref().unwrap_or(self.pool);
+            let pool = self.pool();
             if let Some(lease) = pool.lease(&self.tried, client) {
                 return Some(Ok(lease));
             }
@@ -139,9 +149,8 @@ impl<'a> Search<'a> {
 
     /// A look after a wait, at the pool that is in force by then.
     fn look_again(&mut self) -> Option<Found> {
-        let pool = self.newer.as_ref().unwrap_or(self.pool);
-        let latest = pool.latest();
-        if !Arc::ptr_eq(pool, &latest) {
+        let latest = self.pool().latest();
+        if !Arc::ptr_eq(self.pool(), &latest) {
             // The numbers of the backends are those of the pool that is gone.
             self.tried.clear();
             self.newer = Some(latest);
@@ -161,8 +170,7 @@ impl<'a> Search<'a> {
 
     /// That no backend is up says more than that the session has waited for one.
     fn nobody_or(&self, reason: EndReason) -> EndReason {
-        let pool = self.newer.as_ref().unwrap_or(self.pool);
-        match pool.can_serve() {
+        match self.pool().can_serve() {
             true => reason,
             false => EndReason::NoBackend,
         }
