@@ -5,6 +5,7 @@
 //! is accepted, and clients wait in the kernel's backlog, where the first one served is the first
 //! one that came. A shortage of descriptors or threads is a pause, never the end of the thread.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
@@ -12,6 +13,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
 
 use crate::events::Event;
 use crate::limits::Capacity;
@@ -48,12 +51,16 @@ pub struct Acceptor {
     /// accepted clients have its backend, and the end of that session lets others. Taken again with
     /// the next client that could be accepted.
     pub spare: Option<OwnedFd>,
+    /// Disconnected when the config that opened this listener is in force: until then there may be nobody
+    /// to serve its clients, and they wait in the backlog.
+    pub begin: Receiver<Infallible>,
 }
 
 impl Acceptor {
     /// Accepts clients until the gate of the process is closed or this listener is shut down.
     pub fn run(mut self) {
         let mut state = State::new(self.spare.take());
+        let _ = self.begin.recv();
         threads::keep_going(|| match self.next_client(&mut state) {
             Ok(()) => ControlFlow::Continue(()),
             Err(Closed) => ControlFlow::Break(()),

@@ -1,6 +1,7 @@
 //! `/api/v1/status`: what is running, as JSON.
 
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -137,6 +138,9 @@ fn leaving(leaving: &Leaving) -> Value {
         "name": &*leaving.backend.name,
         "address": leaving.backend.address.to_string(),
         "active": leaving.backend.active.get(),
-        "until": leaving.until.map(time),
+        "until": leaving.until.map(|until| {
+            let left = until.saturating_duration_since(Instant::now());
+            time(SystemTime::now() + left)
+        }),
     })
 }

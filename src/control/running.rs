@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::config::Config;
 use crate::pool::{Backend, Pool};
@@ -54,7 +54,7 @@ pub struct Leaving {
     /// The backend.
     pub backend: Arc<Backend>,
     /// When its sessions are aborted; `None`: they may end by themselves.
-    pub until: Option<SystemTime>,
+    pub until: Option<Instant>,
     /// Its name may bring it back, and somebody has asked something of it at run time: it is remembered
     /// without sessions, too.
     pub remembered: bool,

@@ -77,7 +77,7 @@ fn or_dash(text: Option<String>) -> String {
 }
 
 /// Milliseconds to the microsecond.
-fn ms(duration: Duration) -> f64 {
+pub(super) fn ms(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 

@@ -152,6 +152,15 @@ pub enum Event {
         /// What can be done.
         advice: &'static str,
     },
+    /// A listener that refused its clients for a while can't be opened again; that is tried again.
+    ReopenFailed {
+        /// The listener.
+        listener: Arc<str>,
+        /// The address.
+        address: String,
+        /// What the kernel said.
+        error: String,
+    },
     /// The OS refused a thread; who needed it tries again after a pause.
     ThreadRefused {
         /// What needed it.
@@ -308,6 +317,7 @@ impl Event {
             | Event::ProbesLate { .. }
             | Event::AgentSilent(_)
             | Event::AcceptFailed { .. }
+            | Event::ReopenFailed { .. }
             | Event::ThreadRefused { .. }
             | Event::SocketRefused { .. }
             | Event::Full { .. }
@@ -337,7 +347,27 @@ impl Event {
             | Event::ClientRefused(_)
             | Event::ConnectFailed { .. } => LogLevel::Debug,
             Event::Closing(closing) if closing.is_minor() => LogLevel::Debug,
-            _ => LogLevel::Info,
+            Event::Room { .. }
+            | Event::HealthCheckStarting
+            | Event::Listening { .. }
+            | Event::AdminListening { .. }
+            | Event::HealthChanged(_)
+            | Event::AgentSays { .. }
+            | Event::Ejection(_)
+            | Event::Closing(_)
+            | Event::PoolMode { .. }
+            | Event::Door { .. }
+            | Event::SessionProgress(_)
+            | Event::Refused(_)
+            | Event::Reloaded { .. }
+            | Event::ConfigChanged { .. }
+            | Event::NameBackend { .. }
+            | Event::BackendChanged { .. }
+            | Event::Draining { .. }
+            | Event::UpgradeStarted { .. }
+            | Event::Upgraded { .. }
+            | Event::Note { .. }
+            | Event::Stopped => LogLevel::Info,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::measured::ms;
 use super::{EndReason, Load, Measured};
 use crate::policy::address::Address;
 use crate::policy::hedge::Runner;
@@ -79,9 +80,9 @@ impl SessionRecord {
             "address": self.backend.as_ref().map(|(_, address)| address.to_string()),
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
-            "connect_ms": self.connect.map(milliseconds),
-            "queue_ms": self.queued.map(milliseconds),
-            "duration_ms": milliseconds(self.duration),
+            "connect_ms": self.connect.map(ms),
+            "queue_ms": self.queued.map(ms),
+            "duration_ms": ms(self.duration),
             "attempts": self.attempts,
             "hedge_won": self.hedge_won.map(Runner::word),
             "failures": self.failures.iter().map(FailedAttempt::fields).collect::<Vec<_>>(),
@@ -128,16 +129,16 @@ impl fmt::Display for SessionRecord {
         }
         write!(f, " in={}B out={}B", self.bytes_in, self.bytes_out)?;
         match self.connect {
-            Some(connect) => write!(f, " connect={:.3}ms", milliseconds(connect))?,
+            Some(connect) => write!(f, " connect={:.3}ms", ms(connect))?,
             None => write!(f, " connect=-")?,
         }
         if let Some(queued) = self.queued {
-            write!(f, " queue={:.3}ms", milliseconds(queued))?;
+            write!(f, " queue={:.3}ms", ms(queued))?;
         }
         write!(
             f,
             " total={:.3}ms attempts={}",
-            milliseconds(self.duration),
+            ms(self.duration),
             self.attempts
         )?;
         if let Some(won) = self.hedge_won {
@@ -165,11 +166,6 @@ impl fmt::Display for Server<'_> {
             false => write!(f, "{name} {address}"),
         }
     }
-}
-
-/// Milliseconds to the microsecond: 0.213.
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
 }
 
 #[cfg(test)]

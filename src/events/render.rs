@@ -79,6 +79,14 @@ impl Event {
                 "accept_failed",
                 json!({"listener": &**listener, "error": error, "advice": advice}),
             ),
+            Event::ReopenFailed {
+                listener,
+                address,
+                error,
+            } => (
+                "reopen_failed",
+                json!({"listener": &**listener, "address": address, "error": error}),
+            ),
             Event::ThreadRefused { by, error } => {
                 ("thread_refused", json!({"by": &**by, "error": error}))
             }
@@ -237,6 +245,15 @@ impl fmt::Display for Event {
             } => write!(
                 f,
                 "listener {listener} can't accept for now: {error}; clients wait in the backlog; {advice}"
+            ),
+            Event::ReopenFailed {
+                listener,
+                address,
+                error,
+            } => write!(
+                f,
+                "listener {listener} can't be opened again at {address}: {error}; its clients are refused; \
+                 another process took its port while evener refused clients there, and evener goes on trying"
             ),
             Event::ThreadRefused { by, error } => write!(
                 f,

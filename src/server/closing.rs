@@ -1,7 +1,7 @@
 //! Orders to close sessions little by little: given and taken back on the server's thread.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Instant;
 
 use super::Server;
 use crate::closer::Order;
@@ -60,9 +60,10 @@ impl Server {
             if backend.active.get() == 0 || closer.emptying(backend).is_some() {
                 continue;
             }
-            let Ok(left) = until.duration_since(SystemTime::now()) else {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 continue;
-            };
+            }
             let now = self.control.epoch.elapsed();
             // In a short time, who has been idle for half of it is idle.
             let how = (

@@ -1,11 +1,14 @@
 //! The addresses that are listened on: each with its socket, its acceptor's thread, and what its
 //! sessions have in common, which a reload replaces while the socket stays open.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
 
 use super::{StartError, service};
 use crate::acceptor::{self, Acceptor};
@@ -146,11 +149,13 @@ impl Entrances {
         (homes, wanted)
     }
 
-    /// Opens what was taken. On an error nothing of it stays open.
+    /// Opens what was taken; clients are let in when `begin` is disconnected. On an error nothing of it
+    /// stays open.
     pub(super) fn open(
         &mut self,
         taken: Vec<Taken>,
         tools: &Tools,
+        begin: &Receiver<Infallible>,
         context: impl Fn(&str) -> Option<Arc<Context>>,
     ) -> Result<(), StartError> {
         let before = self.open.len();
@@ -158,7 +163,7 @@ impl Entrances {
             let Some(context) = context(&taken.listener) else {
                 continue;
             };
-            match open(taken, tools, context) {
+            match open(taken, tools, begin.clone(), context) {
                 Ok(entrance) => self.open.push(entrance),
                 Err(error) => {
                     for entrance in self.open.split_off(before) {
@@ -312,7 +317,12 @@ impl Entrances {
     }
 }
 
-fn open(taken: Taken, tools: &Tools, context: Arc<Context>) -> Result<Entrance, StartError> {
+fn open(
+    taken: Taken,
+    tools: &Tools,
+    begin: Receiver<Infallible>,
+    context: Arc<Context>,
+) -> Result<Entrance, StartError> {
     let Taken {
         listener,
         bind,
@@ -332,6 +342,7 @@ fn open(taken: Taken, tools: &Tools, context: Arc<Context>) -> Result<Entrance, 
         capacity: Arc::clone(&tools.capacity),
         threads: tools.threads.clone(),
         spare: acceptor::spare_descriptor(),
+        begin,
     };
     let name = threads::name_of("listen ", &listener);
     let thread = threads::spawn(name.as_str(), move || acceptor.run());

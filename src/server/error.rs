@@ -176,9 +176,12 @@ impl From<StartError> for Fault {
 
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Refusal {
-        Refusal::Config {
-            errors: fault.lines(),
-            report: fault.report(),
+        match fault {
+            Fault::Start(StartError::Interrupted) => Refusal::Gone,
+            _ => Refusal::Config {
+                errors: fault.lines(),
+                report: fault.report(),
+            },
         }
     }
 }

@@ -21,6 +21,7 @@ pub fn obstacles(config: &Config) -> Vec<String> {
     }
     let directories = config.unix_sockets();
     let mut directories: Vec<&Path> = directories.into_iter().filter_map(Path::parent).collect();
+    directories.sort_unstable();
     directories.dedup();
     let missing = directories
         .into_iter()

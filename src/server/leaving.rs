@@ -2,7 +2,7 @@
 //! a deadline, and those that are idle are closed before.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::build::Draft;
 use super::{Server, plan};
@@ -25,13 +25,13 @@ impl Server {
         if running.leaving.is_empty() {
             return None;
         }
-        let now = SystemTime::now();
+        let now = Instant::now();
         let mut next = None;
         let mut leaving = running.leaving.clone();
         leaving.retain(|one| one.backend.active.get() > 0 || one.remembered);
         for one in leaving.iter().filter(|one| one.backend.active.get() > 0) {
             let Some(until) = one.until else { continue };
-            let left = until.duration_since(now).unwrap_or_default();
+            let left = until.saturating_duration_since(now);
             if left.is_zero() {
                 self.abort_leaving(one);
             }
@@ -70,7 +70,7 @@ pub(super) fn leaving(running: &Running, draft: &Draft, config: &Config) -> Vec<
     let until = config
         .shutdown
         .drain_timeout
-        .map(|timeout| SystemTime::now() + timeout);
+        .map(|timeout| Instant::now() + timeout);
     let left = plan::removed(running, draft).map(|(pool, backend)| Leaving {
         pool: Arc::clone(pool),
         backend: Arc::clone(backend),

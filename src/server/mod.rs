@@ -25,6 +25,7 @@ mod changes;
 mod closing;
 mod entrances;
 mod error;
+mod first_round;
 mod foresight;
 mod handover;
 mod leaving;
@@ -33,17 +34,19 @@ mod options;
 mod plan;
 mod reload;
 mod service;
+mod shutdown;
 
 pub use error::StartError;
 pub use foresight::obstacles;
 pub use service::Surroundings;
+pub use shutdown::Shutdown;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, never, select};
+use crossbeam_channel::{Receiver, Sender, never};
 
 use crate::admin::Admin;
 use crate::config::cli::Source;
@@ -62,9 +65,6 @@ use crate::threads::{self, Threads};
 use entrances::{Entrances, Tools};
 use names::FirstAnswers;
 use reload::Next;
-
-/// How long an aborted session may take to end.
-const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Backends to which connections fail that the health thread has not looked at yet; more are not worth
 /// waiting for.
@@ -90,6 +90,10 @@ pub struct Server {
     timeouts: Arc<Published<Timeouts>>,
     /// A signal that ends the program has come.
     signalled: bool,
+    /// A new evener was started and does not serve yet.
+    is_upgrading: bool,
+    /// A message for each SIGHUP; none where there can be none any more.
+    hangups: Receiver<()>,
     /// Disconnected when the process's gate is closed and the last session has ended.
     drained: Receiver<Infallible>,
     /// The health thread, the reaper, and the one of names.
@@ -106,15 +110,6 @@ pub struct Server {
     suspects: Sender<Suspect>,
     /// Dropping it ends the reaper.
     stop: Sender<Infallible>,
-}
-
-/// How the shutdown went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shutdown {
-    /// In order: every session ended, by itself or at the deadline.
-    Clean,
-    /// A second signal cut it short.
-    Forced,
 }
 
 impl Server {
@@ -171,6 +166,8 @@ impl Server {
             ids: Arc::default(),
             timeouts: Arc::new(Published::new(next.config.timeouts.clone())),
             signalled: false,
+            is_upgrading: false,
+            hangups: around.reloads.clone(),
             drained,
             services: vec![names_thread],
             names,
@@ -221,10 +218,7 @@ impl Server {
         {
             self.log.send(Event::HealthCheckStarting);
         }
-        self.probe_first(&next, around);
-        if self.signalled {
-            return Err(StartError::Interrupted);
-        }
+        self.probe_first(&next, around)?;
         self.install(next)
     }
 
@@ -255,95 +249,11 @@ impl Server {
     pub fn control(&self) -> &Arc<Control> {
         &self.control
     }
+}
 
-    /// Ends in order: no new sessions, those that run may end by themselves until the deadline, the
-    /// rest is aborted. Before that nothing changes for so long as `delay`. The second of all `signals` cuts
-    /// every wait short; after an upgrade, the first one asks for what is being done already.
-    fn shut_down(mut self, signals: &Receiver<()>, delay: Duration) -> Shutdown {
-        self.control.draining.raise();
-        // Whoever asks for a change from now on is told so.
-        self.requests = never();
-        let config = Arc::clone(&self.control.running.load().config);
-        let timeout = config.shutdown.drain_timeout;
-        let (sessions, _) = self.tools.process_gate.occupancy();
-        self.log.send(Event::Draining {
-            sessions,
-            since: SystemTime::now(),
-            timeout: timeout.map(|timeout| timeout + delay),
-        });
-        let mut forced = false;
-        if !delay.is_zero() {
-            select! {
-                recv(signals) -> _ => forced = true,
-                default(delay) => {}
-            }
-        }
-        self.close();
-        // Looked at first: `select!` takes any of several that are ready, and a signal that comes
-        // twice (`timeout` sends it to the process and to its group) is not to cut short what is over.
-        if !forced && self.drained.try_recv() == Err(TryRecvError::Disconnected) {
-            self.end();
-            return Shutdown::Clean;
-        }
-        if !forced {
-            let deadline = timeout.map_or_else(never, crossbeam_channel::after);
-            loop {
-                select! {
-                    recv(self.drained) -> _ => {
-                        self.end();
-                        return Shutdown::Clean;
-                    }
-                    recv(signals) -> _ => {
-                        forced = self.signalled;
-                        self.signalled = true;
-                    }
-                    recv(deadline) -> _ => break,
-                }
-                if forced {
-                    break;
-                }
-            }
-        }
-        let sessions = self.control.registry.abort_all();
-        self.log.send(Event::Aborted {
-            sessions,
-            by_signal: forced,
-        });
-        if self.drained.recv_timeout(ABORT_PATIENCE) == Err(RecvTimeoutError::Disconnected) {
-            self.end();
-        } else {
-            // The process ends all the same, without joining what would block it.
-            let sessions = self.control.registry.len();
-            self.log.send(Event::Stuck { sessions });
-        }
-        if forced {
-            Shutdown::Forced
-        } else {
-            Shutdown::Clean
-        }
-    }
-
-    /// Lets no new client in: closes the gates, ends the listeners and joins their threads.
-    fn close(&mut self) {
-        self.tools.process_gate.close();
-        self.entrances.close();
-    }
-
-    /// Ends and joins what is left, when there are no sessions any more.
-    fn end(self) {
-        for admin in self.admin.into_iter().chain(self.retired_admins) {
-            admin.join();
-        }
-        drop(self.stop);
-        drop(self.orders);
-        drop(self.names);
-        for service in self.services {
-            // A panic in it was reported by the panic hook when it happened.
-            let _ = service.join();
-        }
-        self.tools.threads.shut_down();
-        self.log.send(Event::Stopped);
-    }
+/// A message at that moment; never without one.
+fn at(moment: Option<Instant>) -> Receiver<Instant> {
+    moment.map_or_else(never, crossbeam_channel::at)
 }
 
 /// What runs before anything does: generation 0, which has no listener and no pool.

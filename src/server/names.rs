@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Select, never, select, tick};
+use crossbeam_channel::{never, select, tick};
 
 use super::{Server, StartError, Surroundings, build, plan};
 use crate::config::{BackendAddress, Config};
@@ -223,31 +223,11 @@ impl Server {
         }
         let drain_timeout = config.shutdown.drain_timeout;
         let lines = plan::comings_and_goings(&running, &draft, drain_timeout, SystemTime::now());
-        if let Some((done, patience)) = self.begin_first_round(&draft) {
-            self.wait_for(&done, patience, around);
-        }
+        self.probe_if_idle(&draft, around);
         let contexts = self.contexts(&config, &draft, &running);
         self.put_in_force(config, draft, addresses, &contexts);
         for change in lines {
             self.log.send(Event::NameBackend { change });
-        }
-    }
-
-    /// Waits for the end of `done`, but not when somebody wants something else of this thread: then a
-    /// new address starts without its first probe, and has its first session after that.
-    fn wait_for<T>(&self, done: &Receiver<T>, patience: Duration, around: &Surroundings) {
-        let deadline = Instant::now() + patience;
-        let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
-        let mut was_alive = true;
-        let mut any = Select::new();
-        let life = any.recv(&sign_of_life);
-        any.recv(done);
-        any.recv(&around.signals);
-        any.recv(&around.reloads);
-        any.recv(&self.requests);
-        while any.ready_deadline(deadline) == Ok(life) {
-            let _ = sign_of_life.try_recv();
-            was_alive = self.sign(&around.manager, was_alive);
         }
     }
 }

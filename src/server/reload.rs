@@ -6,11 +6,8 @@
 //! sessions, health and counts of what stays go on as they are.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
-use crossbeam_channel::{Receiver, after, never, select, tick};
+use std::time::SystemTime;
 
 use super::admin::{AdminChange, NextAdmin};
 use super::build::{self, Draft};
@@ -23,14 +20,11 @@ use crate::admission::Admission;
 use crate::config::Config;
 use crate::control::{Addresses, Answer, LastReload, Made, OpenListener, Refusal, Running};
 use crate::events::Event;
-use crate::health::{self, Order, Target};
+use crate::health::{self, Order};
 use crate::log::Log;
 use crate::registry::Listener;
 use crate::session::{Context, Routes};
 use crate::systemd::Heritage;
-
-/// A little more than the longest probe takes, for threads that are slow to start.
-const FIRST_ROUND_SLACK: Duration = Duration::from_secs(1);
 
 /// What the sessions of each listener have in common, by its name.
 pub(super) type Contexts = HashMap<String, Arc<Context>>;
@@ -109,8 +103,9 @@ impl Server {
 
     fn try_reload(&mut self, dry_run: bool, around: &Surroundings) -> Result<Made, Fault> {
         let config = self.source.load().map_err(Fault::Config)?;
-        let running = self.control.running.load();
         let addresses = self.find_addresses(&config, around)?;
+        // After that: it hears what names stand for now, which replaces what is running.
+        let running = self.control.running.load();
         let admin = self.admin.as_ref();
         let nothing = &mut Heritage::default();
         let entrances = &self.entrances;
@@ -125,53 +120,13 @@ impl Server {
         if dry_run {
             return Ok(made);
         }
-        self.probe_first(&next, around);
-        self.install(next).inspect_err(|_| {
+        let probed = self.probe_first(&next, around);
+        let installed = probed.and_then(|()| self.install(next));
+        installed.inspect_err(|_| {
             // What was to be probed for the new config is not, then.
             self.order(Order::Replace(build::all(&running.pools)));
         })?;
         Ok(made)
-    }
-
-    /// Has every backend that is new probed once, and waits for that: clients that come to a new
-    /// backend a moment later are to find it up. What has no result in time has no sessions either,
-    /// until it has one. The service manager hears of evener meanwhile: a probe may take longer than its
-    /// patience.
-    pub(super) fn probe_first(&mut self, next: &Next, around: &Surroundings) {
-        let Some((done, patience)) = self.begin_first_round(&next.draft) else {
-            return;
-        };
-        let too_late = after(patience);
-        let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
-        let mut was_alive = true;
-        loop {
-            select! {
-                recv(done) -> _ => return,
-                recv(around.signals) -> _ => {
-                    self.signalled = true;
-                    return;
-                }
-                recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),
-                // What has failed is tried again when the reload is done.
-                recv(self.mode_changes) -> _ => {
-                    let _ = self.open_and_refuse();
-                }
-                recv(too_late) -> _ => return,
-            }
-        }
-    }
-
-    /// Has every backend that is new probed once. Says by what channel's end it is done, and how long
-    /// that may take.
-    pub(super) fn begin_first_round(
-        &self,
-        draft: &Draft,
-    ) -> Option<(Receiver<Infallible>, Duration)> {
-        let targets = build::new_targets(&draft.pools, &self.control.running.load());
-        let longest = targets.iter().map(Target::timeout).max()?;
-        let (done, first_round_done) = crossbeam_channel::bounded(0);
-        self.order(Order::Add(targets, done));
-        Some((first_round_done, longest + FIRST_ROUND_SLACK))
     }
 
     pub(super) fn order(&self, order: Order) {
@@ -191,10 +146,11 @@ impl Server {
         let running = self.control.running.load();
         let contexts = self.contexts(&config, &draft, &running);
         let context = |name: &str| contexts.get(name).cloned();
-        // Dropped at the end: whoever asks at a new admin address hears of the new config only.
+        // Dropped at the end: whoever comes by a new listener is served by the new config only, and whoever
+        // asks at a new admin address hears of nothing else.
         let (_not_in_force, in_force) = crossbeam_channel::bounded(0);
-        let admin = self.start_admin(admin, in_force)?;
-        if let Err(error) = self.entrances.open(taken, &self.tools, context) {
+        let admin = self.start_admin(admin, in_force.clone())?;
+        if let Err(error) = (self.entrances).open(taken, &self.tools, &in_force, context) {
             if let AdminChange::Replaced(started) = admin {
                 self.retire_admin(started);
             }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 
 use super::entrances::DoorChange;
-use super::{Server, Shutdown, StartError, handover};
+use super::{Server, Shutdown, StartError, at, handover};
 use crate::config::cli::Source;
 use crate::config::{self, Config, ListenOn};
 use crate::control::{Change, Request};
@@ -87,19 +87,11 @@ impl Server {
         let sign_of_life = around.manager.sign_of_life_every().map_or_else(never, tick);
         // Without room for a message: what nobody takes, because evener stops, is not sent either.
         let (sender, outcomes) = bounded(0);
-        let (mut hangups, mut upgrades) = (around.reloads.clone(), around.upgrades.clone());
+        let mut upgrades = around.upgrades.clone();
         let mut was_alive = true;
-        let mut is_upgrading = false;
         while !self.signalled {
-            // What would be changed here while a new evener starts, that one would not know. So whoever asks
-            // waits for the outcome.
-            let (requests, reloads) = match is_upgrading {
-                true => (never(), never()),
-                false => (self.requests.clone(), hangups.clone()),
-            };
-            let next_door = self.open_and_refuse();
-            let wake = self.see_off().into_iter().chain(next_door).min();
-            let wake = wake.map_or_else(never, crossbeam_channel::at);
+            let wake = at(self.upkeep());
+            let (requests, hangups) = self.asked();
             select! {
                 recv(around.signals) -> _ => break,
                 recv(requests) -> request => {
@@ -107,12 +99,12 @@ impl Server {
                     let Ok(request) = request else { break };
                     self.grant(request, around);
                 }
-                recv(reloads) -> reload => match reload {
+                recv(hangups) -> hangup => match hangup {
                     Ok(()) => {
                         let change = Change::Reload { dry_run: false };
                         self.grant(Request::unanswered(change), around);
                     }
-                    Err(_) => hangups = never(),
+                    Err(_) => self.hangups = never(),
                 },
                 recv(self.names.news()) -> news => if let Ok(news) = news {
                     let news = std::iter::once(news).chain(self.names.news().try_iter());
@@ -125,8 +117,8 @@ impl Server {
                 },
                 recv(sign_of_life) -> _ => was_alive = self.sign(&around.manager, was_alive),
                 recv(upgrades) -> upgrade => match upgrade {
-                    Ok(()) if !is_upgrading => match self.start_successor(around, sender.clone()) {
-                        Ok(()) => is_upgrading = true,
+                    Ok(()) if !self.is_upgrading => match self.start_successor(around, sender.clone()) {
+                        Ok(()) => self.is_upgrading = true,
                         Err(error) => self.log.send(Event::UpgradeFailed { error: error.to_string() }),
                     },
                     Ok(()) => {}
@@ -135,7 +127,7 @@ impl Server {
                 recv(outcomes) -> outcome => match outcome.unwrap_or_else(|gone| Err(gone.to_string())) {
                     Ok(pid) => return self.hand_over(around, pid),
                     Err(error) => {
-                        is_upgrading = false;
+                        self.is_upgrading = false;
                         self.log.send(Event::UpgradeFailed { error });
                     }
                 },
@@ -144,6 +136,15 @@ impl Server {
         // A new evener that serves from now on is told to stop as well.
         drop(outcomes);
         self.stop(around)
+    }
+
+    /// Where changes are asked for. What would be changed here while a new evener starts, that one would not
+    /// know: so whoever asks waits for the outcome.
+    pub(super) fn asked(&self) -> (Receiver<Request>, Receiver<()>) {
+        match self.is_upgrading {
+            true => (never(), never()),
+            false => (self.requests.clone(), self.hangups.clone()),
+        }
     }
 
     /// Refuses clients where there is no backend for them and the config wants that; says when to try
@@ -164,10 +165,10 @@ impl Server {
                     address,
                     refuses,
                 },
-                Some(error) => Event::AcceptFailed {
+                Some(error) => Event::ReopenFailed {
                     listener,
-                    error: format!("listen on {address}: {error}"),
-                    advice: "it refused clients for a while, and another process took its port; evener goes on trying",
+                    address,
+                    error: error.to_string(),
                 },
             });
         }
