@@ -10,6 +10,7 @@
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -34,8 +35,10 @@ const TICK_MIN: Duration = Duration::from_millis(5);
 /// The longest time from one look to the next: half of the second by which a session may end late.
 const TICK_MAX: Duration = Duration::from_millis(500);
 
-/// The reaper is this many ticks late only when the process did not run.
+/// A look that comes so many ticks late, and so late at least, is one of a process that did not run; less may
+/// be a machine that is busy.
 const LATE_TICKS: u32 = 10;
+const STOPPED_MIN: Duration = Duration::from_secs(1);
 
 /// Looks at all sessions again and again until `stop` is disconnected. Timeouts that are published
 /// count from the next look on.
@@ -47,6 +50,7 @@ pub fn run(
     epoch: Instant,
     stop: &Receiver<Infallible>,
 ) {
+    // When the last one was over.
     let mut last_look = epoch.elapsed();
     threads::keep_going(|| {
         let timeouts = timeouts.load();
@@ -57,33 +61,41 @@ pub fn run(
             return ControlFlow::Break(());
         }
         let now = epoch.elapsed();
-        let was_stopped = now.saturating_sub(last_look) > LATE_TICKS * tick;
-        last_look = now;
+        let was_stopped = now.saturating_sub(last_look) > (LATE_TICKS * tick).max(STOPPED_MIN);
         let mut told = Vec::new();
-        let silent = registry.select(|live, notes| {
+        let mut lives_on = Vec::new();
+        let chosen = registry.select(|live, notes| {
             notes.count_bytes(live);
-            notes.keep_alive(live);
+            if notes.begins_to_be_kept_alive(live) {
+                lives_on.push(Arc::clone(live));
+            }
             told.extend(telling.and_then(|interval| notes.progress(live, now, interval)));
             if was_stopped {
                 // The whole process was (SIGSTOP, a frozen control group, a sleeping machine), so what
                 // looks like silence is our own: it is counted anew.
                 notes.watch.start_over(now);
             }
-            let is_silent = !was_stopped && is_silent(&timeouts, live, &mut notes.watch, now);
+            let is_silent = !was_stopped && seems_silent(&timeouts, live, &mut notes.watch, now);
             is_silent || age(&timeouts, live, now) != Age::Young
         });
         for event in told {
             log.send(event);
         }
-        for live in silent {
+        for live in lives_on {
+            live.keep_alive();
+        }
+        for live in chosen {
             match age(&timeouts, &live, now) {
-                Age::Young => end(&live),
-                Age::Old | Age::TooOld => retire(&live, age(&timeouts, &live, now)),
+                Age::Young if is_silent(&timeouts, registry, &live, now) => end(&live),
+                Age::Young => {}
+                age => retire(&live, age),
             }
         }
         for news in closer.look(registry, now) {
             log.send(Event::Closing(news));
         }
+        // After all of that, which takes its time where there are many.
+        last_look = epoch.elapsed();
         ControlFlow::Continue(())
     });
 }
@@ -104,7 +116,8 @@ fn tick(timeouts: &Timeouts, telling: Option<Duration>) -> Duration {
     })
 }
 
-fn is_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration) -> bool {
+/// Was nothing copied in this session for so long as it may be silent?
+fn seems_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration) -> bool {
     if live.backend().is_none() {
         // Still connecting, which has a timeout of its own; silence begins after it.
         *watch = Watch::new(now);
@@ -121,7 +134,19 @@ fn is_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration)
     let moved = live.bytes_in.get() + live.bytes_out.get() + u64::from(half_closed);
     // Without a timeout, too, it is looked at since when nothing moves: others ask for that.
     let timeout = timeout.unwrap_or(Duration::MAX);
-    watch.is_silent(now, moved, timeout, || live.outstanding())
+    watch.seems_silent(now, moved, timeout)
+}
+
+/// Is a session that seems silent silent indeed? The kernel is asked for each by itself, and not while every
+/// session that begins or ends waits for the list of all.
+fn is_silent(timeouts: &Timeouts, registry: &Registry, live: &Live, now: Duration) -> bool {
+    let outstanding = live.outstanding();
+    let judged = registry.note(live.origin.id, |notes| {
+        // Something may have moved since the first look.
+        seems_silent(timeouts, live, &mut notes.watch, now)
+            && notes.watch.is_silent(now, outstanding)
+    });
+    judged == Some(true)
 }
 
 /// How old a session is that has its backend; one that waits for it has timeouts of its own.
@@ -179,6 +204,11 @@ mod tests {
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
+    }
+
+    /// Both looks at a session.
+    fn is_silent(timeouts: &Timeouts, live: &Live, watch: &mut Watch, now: Duration) -> bool {
+        seems_silent(timeouts, live, watch, now) && watch.is_silent(now, live.outstanding())
     }
 
     #[test]

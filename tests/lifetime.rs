@@ -120,3 +120,23 @@ fn the_sessions_of_a_backend_that_goes_down_end_if_the_pool_says_so() {
         is_live(&mut connect(evener.address(0)), &mut server.accept());
     }
 }
+
+#[test]
+fn while_evener_drains_they_end_as_well() {
+    let server = Server::start();
+    let mut probed = Dummy::start("probed");
+    let check = format!(
+        "health_check: {{ interval: 50ms, timeout: 1s, fall: 1, rise: 1, port: {} }}",
+        probed.address().port()
+    );
+    let rest = ["shutdown: { drain_timeout: off }"];
+    let pool = [check.as_str(), "on_down: close"];
+    let evener = Evener::start(&config(&[server.address()], &pool, &rest));
+    let (mut client, mut backend) = (connect(evener.address(0)), server.accept());
+    is_live(&mut client, &mut backend);
+    evener.signal(Signal::TERM);
+    evener.wait_log("draining 1 connections");
+    probed.stop();
+    assert_eq!(read_until_end(&client).1, End::Reset);
+    assert_eq!(evener.wait_exit().code(), Some(0));
+}

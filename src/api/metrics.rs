@@ -1,7 +1,7 @@
 //! `/metrics`: the counts for Prometheus.
 //!
 //! No client's address is ever a label, so the number of series depends on the config alone. Making the
-//! text takes snapshots and atomics only: nobody on the data path waits for it.
+//! text takes snapshots and atomics, and each lock for one read only: nobody on the data path waits for it.
 
 use super::exposition::{Page, escaped};
 use super::names;

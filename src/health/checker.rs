@@ -238,6 +238,11 @@ impl Checker {
         if target.is_resting() {
             let later = now + target.interval();
             self.agenda.plan(number, later);
+            // Nobody waits for a first probe that is none.
+            for round in &mut self.rounds {
+                round.missing.remove(&number);
+            }
+            self.end_rounds();
             return Ok(false);
         }
         let seat = self.threads.reserve()?;

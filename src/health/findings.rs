@@ -63,7 +63,7 @@ fn saying(target: &Target, heard: Heard) -> Option<Event> {
     let saying = |text| AgentSaying {
         pool: Arc::clone(&target.pool.name),
         backend: Arc::clone(&target.backend.name),
-        address: target.task().address,
+        address: target.address(),
         text,
     };
     match heard {

@@ -93,7 +93,7 @@ impl Target {
     /// Does a good answer show that clients can be connected to the backend? That of an agent does not,
     /// nor one from another address.
     pub(super) fn shows_connections(&self) -> bool {
-        matches!(self.duty, Duty::Probe { .. }) && self.task().address == self.backend.address
+        matches!(self.duty, Duty::Probe { .. }) && self.address() == self.backend.address
     }
 
     /// Is the backend up, by its probes?
@@ -135,36 +135,39 @@ impl Target {
         true
     }
 
-    /// What its next probe has to do.
-    pub(super) fn task(&self) -> Task {
+    /// Where it is asked.
+    pub(super) fn address(&self) -> Address {
         match &self.duty {
-            Duty::Probe { check, .. } => {
-                let address = probed_at(&self.backend.address, check);
-                Task {
-                    question: Question::of(&check.probe, &address),
-                    address,
-                    timeout: check.timeout,
-                    proxy_header: match check.header {
-                        ProbeHeader::OfPool => self.pool.config.send_proxy_protocol,
-                        ProbeHeader::Own(header) => header,
-                    },
-                    socket: self.pool.config.socket.clone(),
-                }
-            }
+            Duty::Probe { check, .. } => probed_at(&self.backend.address, check),
             Duty::Agent(agent) => {
                 // The agent of a server behind a unix socket is on this machine.
                 let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
                 let mut address = self.backend.address.ip().unwrap_or(local);
                 address.set_port(agent.config.port);
-                let address = Address::Ip(address);
-                Task {
-                    address,
-                    question: Question::Agent,
-                    timeout: agent.config.timeout,
-                    proxy_header: None,
-                    socket: self.pool.config.socket.clone(),
-                }
+                Address::Ip(address)
             }
+        }
+    }
+
+    /// What its next probe has to do.
+    pub(super) fn task(&self) -> Task {
+        let address = self.address();
+        let (question, proxy_header) = match &self.duty {
+            Duty::Probe { check, .. } => {
+                let header = match check.header {
+                    ProbeHeader::OfPool => self.pool.config.send_proxy_protocol,
+                    ProbeHeader::Own(header) => header,
+                };
+                (Question::of(&check.probe, &address), header)
+            }
+            Duty::Agent(_) => (Question::Agent, None),
+        };
+        Task {
+            question,
+            address,
+            timeout: self.timeout(),
+            proxy_header,
+            socket: self.pool.config.socket.clone(),
         }
     }
 
@@ -177,7 +180,8 @@ impl Target {
                 *check = new;
             }
             (Duty::Agent(agent), Duty::Agent(new)) => agent.config = new.config,
-            (old, new) => *old = new,
+            // What tells two targets apart is what is asked.
+            (Duty::Probe { .. }, Duty::Agent(_)) | (Duty::Agent(_), Duty::Probe { .. }) => {}
         }
         if self.probed_before {
             // A shorter interval counts from now on, not after the long one.

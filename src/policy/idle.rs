@@ -56,15 +56,9 @@ impl Watch {
         now.saturating_sub(self.since)
     }
 
-    /// Looks at the session at `now`: `moved` bytes were copied so far. True: silent for `timeout`.
-    /// `outstanding` is called only when nothing was copied for that long.
-    pub fn is_silent(
-        &mut self,
-        now: Duration,
-        moved: u64,
-        timeout: Duration,
-        outstanding: impl FnOnce() -> Outstanding,
-    ) -> bool {
+    /// Looks at the session at `now`: `moved` bytes were copied so far. True: none for `timeout`, so that it
+    /// is time to ask the kernel, and then [`Watch::is_silent`].
+    pub fn seems_silent(&mut self, now: Duration, moved: u64, timeout: Duration) -> bool {
         if moved != self.moved {
             *self = Watch {
                 moved,
@@ -73,10 +67,12 @@ impl Watch {
             };
             return false;
         }
-        if self.silence(now) < timeout {
-            return false;
-        }
-        match outstanding() {
+        self.silence(now) >= timeout
+    }
+
+    /// Is a session that seems silent at `now` silent indeed, with what the kernel has said?
+    pub fn is_silent(&mut self, now: Duration, outstanding: Outstanding) -> bool {
+        match outstanding {
             Outstanding::Nothing => true,
             Outstanding::Acknowledged(bytes) if self.acknowledged == Some(bytes) => true,
             Outstanding::Acknowledged(bytes) => {
@@ -103,7 +99,9 @@ mod tests {
         let mut watch = Watch::new(at(0));
         looks
             .iter()
-            .map(|(now, moved, out)| watch.is_silent(at(*now), *moved, TIMEOUT, || *out))
+            .map(|(now, moved, out)| {
+                watch.seems_silent(at(*now), *moved, TIMEOUT) && watch.is_silent(at(*now), *out)
+            })
             .collect()
     }
 

@@ -82,7 +82,8 @@ impl Members {
 /// What a pool hands on to the one that replaces it.
 #[derive(Debug)]
 struct Lineage {
-    /// One for each first pick of a session, so that the rotation goes on from session to session.
+    /// One for each first look of a session, and for each further one while it waits, so that the rotation
+    /// goes on from session to session.
     first_tickets: Ticket,
     /// Where the random sequences start.
     random_seed: u64,

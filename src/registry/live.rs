@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Listener;
 use crate::events::EndReason;
+use crate::net;
 use crate::net::abort;
 use crate::net::end::Peer;
 use crate::net::stream::Stream;
@@ -161,6 +162,19 @@ impl Live {
         self.threads
             .iter()
             .filter_map(|worker| worker.get().copied())
+    }
+
+    /// Has the kernel watch over the backend's connection of a session that lives on; the client's has
+    /// that from its listener. Most sessions are over before they are looked at for the first time, and
+    /// are spared two system calls.
+    pub fn keep_alive(&self) {
+        let how = self
+            .pool()
+            .and_then(|pool| pool.config.socket.common.keepalive);
+        if let (Some(how), Some(backend)) = (how, self.backend()) {
+            // It fails only when the connection is over.
+            let _ = net::keep_alive(&backend.stream, how);
+        }
     }
 
     /// Gives the session a reason to end, unless it has one.

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::events::EndReason;
-use crate::net;
 use crate::policy::idle::Watch;
 use crate::policy::progress::Progress;
 use crate::sync::Mutex;
@@ -67,18 +66,11 @@ impl Notes {
         }
     }
 
-    /// Has the kernel watch over the backend's connection of a session that lives on; the client's has
-    /// that from its listener. Most sessions are over before they are looked at for the first time, and
-    /// are spared two system calls.
-    pub fn keep_alive(&mut self, live: &Live) {
-        if let (false, Some(backend)) = (self.is_kept_alive, live.backend()) {
-            let pool = live.pool();
-            if let Some(how) = pool.and_then(|pool| pool.config.socket.common.keepalive) {
-                // It fails only when the connection is over.
-                let _ = net::keep_alive(&backend.stream, how);
-            }
-            self.is_kept_alive = true;
-        }
+    /// Is it time for [`Live::keep_alive`]? Once, when it has its backend.
+    pub fn begins_to_be_kept_alive(&mut self, live: &Live) -> bool {
+        let begins = !self.is_kept_alive && live.backend().is_some();
+        self.is_kept_alive |= begins;
+        begins
     }
 
     /// Adds what has moved since the last time to the counts of the backend: so they grow while a
@@ -132,8 +124,19 @@ impl Registry {
         sessions.live.get(&id).map(|entry| Arc::clone(&entry.live))
     }
 
-    /// Those that `choose` picks. It runs under the lock, so it must not block.
-    pub fn select(&self, mut choose: impl FnMut(&Live, &mut Notes) -> bool) -> Vec<Arc<Live>> {
+    /// What `look` says of the notes of the session with this number, if it lives. It runs under the lock, so
+    /// it must not block.
+    pub fn note<R>(&self, id: u64, look: impl FnOnce(&mut Notes) -> R) -> Option<R> {
+        let mut sessions = self.sessions.lock();
+        sessions
+            .live
+            .get_mut(&id)
+            .map(|entry| look(&mut entry.notes))
+    }
+
+    /// Those that `choose` picks. It runs under the lock that every session takes, so it must neither block
+    /// nor ask the kernel.
+    pub fn select(&self, mut choose: impl FnMut(&Arc<Live>, &mut Notes) -> bool) -> Vec<Arc<Live>> {
         let mut sessions = self.sessions.lock();
         sessions
             .live
@@ -258,15 +261,17 @@ mod tests {
     fn the_kernel_watches_over_a_backend_from_the_first_look_on() {
         let session = live(1, pair().0);
         let mut notes = notes();
-        notes.keep_alive(&session);
+        assert!(!notes.begins_to_be_kept_alive(&session));
         let (backend, _peer) = pair();
         let is_watched = |peer: &crate::net::end::Peer| {
             rustix::net::sockopt::socket_keepalive(&peer.stream).unwrap()
         };
         let backend = session.attach(&server(), backend);
         assert!(!is_watched(backend));
-        notes.keep_alive(&session);
+        assert!(notes.begins_to_be_kept_alive(&session));
+        session.keep_alive();
         assert!(is_watched(backend));
+        assert!(!notes.begins_to_be_kept_alive(&session), "once is enough");
     }
 
     #[test]

@@ -165,9 +165,9 @@ fn pass_time(world: &mut World) -> Result<(), String> {
         rules::aged(session, age, now, MAX_LIFETIME)?;
         session.age = age;
         let moved = session.moved;
-        let is_silent = session
-            .watch
-            .is_silent(now, moved, IDLE, || Outstanding::Nothing);
+        let watch = &mut session.watch;
+        let is_silent =
+            watch.seems_silent(now, moved, IDLE) && watch.is_silent(now, Outstanding::Nothing);
         rules::silent(is_silent, is_moving, session, now, IDLE)?;
         if is_silent || age == Age::TooOld {
             drop(world.sessions.swap_remove(at));
