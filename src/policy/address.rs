@@ -1,8 +1,9 @@
 //! Where a connection goes to, or comes from. PURE: plain data.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{AddrParseError, SocketAddr};
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// One end of a connection. Shared text, so that a copy costs a reference count at most.
@@ -40,6 +41,18 @@ impl fmt::Display for Address {
     }
 }
 
+impl FromStr for Address {
+    type Err = AddrParseError;
+
+    /// Reads what is written by `Display`.
+    fn from_str(text: &str) -> Result<Address, AddrParseError> {
+        match text.strip_prefix("unix:") {
+            Some(path) => Ok(Address::Unix(Path::new(path).into())),
+            None => text.parse().map(Address::Ip),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +67,8 @@ mod tests {
             (unix.to_string(), unix.ip()),
             ("unix:/run/app.sock".to_owned(), None)
         );
+        assert_eq!("unix:/run/app.sock".parse(), Ok(unix));
+        assert_eq!("[::1]:80".parse(), Ok(Address::from(ip)));
+        assert!("db:80".parse::<Address>().is_err());
     }
 }

@@ -43,6 +43,13 @@ impl Wanted {
 }
 
 impl Draft {
+    /// What the config wants of this backend, if it has it.
+    pub(super) fn wish_of(&self, backend: &Arc<Backend>) -> Option<Wish> {
+        let mut wishes = self.wishes.iter();
+        let found = wishes.find(|wanted| Arc::ptr_eq(&wanted.backend, backend));
+        found.map(|wanted| wanted.wish)
+    }
+
     /// Is nothing in it but what is running?
     pub(super) fn is_of(&self, running: &Running) -> bool {
         let mut pairs = self.pools.iter().zip(&running.pools);

@@ -90,7 +90,7 @@ pub(super) fn leaving(running: &Running, draft: &Draft, config: &Config) -> Vec<
 }
 
 /// Is it an address of a name that is watched for its pool?
-fn may_be_back(leaving: &Leaving, config: &Config) -> bool {
+pub(super) fn may_be_back(leaving: &Leaving, config: &Config) -> bool {
     let pools = config.pools.iter();
     let of_pool = pools.filter(|pool| *pool.name == *leaving.pool);
     of_pool.flat_map(|pool| &pool.backends).any(|entry| {

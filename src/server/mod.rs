@@ -51,7 +51,7 @@ use crossbeam_channel::{Receiver, Sender, never};
 use crate::admin::Admin;
 use crate::config::cli::Source;
 use crate::config::{Config, Timeouts};
-use crate::control::{Control, Request, Running};
+use crate::control::{Control, Leaving, Request, Running};
 use crate::events::Event;
 use crate::health::{Channels, Checker, Order, Suspect};
 use crate::log::Log;
@@ -130,7 +130,9 @@ impl Server {
         // Nobody, until it is known whose limits count.
         let (process_gate, drained) = Gate::new(0);
         let threads = Threads::default();
-        let nothing = nothing_yet(&source, &config);
+        let orders = heritage.orders.take();
+        let orders = orders.map(|orders| handover::read(&orders, &config));
+        let nothing = nothing_yet(&source, &config, orders.unwrap_or_default());
         let (control, requests) = Control::new(nothing, threads.clone(), Arc::clone(&process_gate));
         let running = control.running.load();
         let (lookup, stats) = (around.lookup.clone(), Arc::clone(&control.stats));
@@ -139,9 +141,7 @@ impl Server {
         let addresses = addresses.with_known(&config, &running)?;
         let none = Entrances::default();
         let next = Next::prepare(config, addresses, &running, &none, &mut heritage, None, log)?;
-        if let Some(orders) = &heritage.orders {
-            handover::read(orders, &next.draft.pools, log);
-        }
+        handover::tell(&running.leaving, &next.draft, &next.config, log);
         service::report_unused(heritage.sockets, log);
         let capacity = service::become_user(&next.config, &source, &process_gate, log)?;
         let (orders, received) = crossbeam_channel::unbounded();
@@ -256,8 +256,9 @@ fn at(moment: Option<Instant>) -> Receiver<Instant> {
     moment.map_or_else(never, crossbeam_channel::at)
 }
 
-/// What runs before anything does: generation 0, which has no listener and no pool.
-fn nothing_yet(source: &Source, config: &Config) -> Running {
+/// What runs before anything does: generation 0, which has no listener and no pool; and the backends of
+/// which something was asked of the evener before.
+fn nothing_yet(source: &Source, config: &Config, leaving: Vec<Leaving>) -> Running {
     let file = match source {
         Source::File { path, .. } => Some(path.clone()),
         Source::Arguments(_) => None,
@@ -270,7 +271,7 @@ fn nothing_yet(source: &Source, config: &Config) -> Running {
         last_reload: None,
         listeners: Vec::new(),
         pools: Vec::new(),
-        leaving: Vec::new(),
+        leaving,
         addresses: Arc::default(),
     }
 }
