@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 
 use super::agenda::Agenda;
 use super::ejections::{Ejections, Suspect};
-use super::findings;
+use super::findings::{self, Finding};
 use super::lateness::Lateness;
 use super::news::{News, Reporter};
 use super::probe::{self, Outcome};
@@ -274,19 +274,20 @@ impl Checker {
     /// thousands of backends change at the same moment, the rotation is built a few times, not
     /// thousands of times.
     fn take_news(&mut self, first: News) {
-        let mut changed: Vec<(u64, Vec<Event>)> = Vec::new();
+        let mut findings: Vec<(u64, Finding)> = Vec::new();
         let mut next = Some(first);
         while let Some(news) = next {
             match news {
                 News::Found(number, outcome) => {
-                    changed.extend(self.observe(number, outcome).map(|change| (number, change)));
+                    let finding = self.observe(number, outcome);
+                    findings.extend(finding.map(|finding| (number, finding)));
                 }
                 News::Ended => self.in_flight -= 1,
             }
             next = self.news.try_recv().ok();
         }
         let mut published = HashMap::new();
-        let targets = changed
+        let targets = findings
             .iter()
             .filter_map(|(number, _)| self.agenda.get(*number));
         let pools: Vec<Arc<Pool>> = targets.map(|target| Arc::clone(&target.pool)).collect();
@@ -297,28 +298,27 @@ impl Checker {
                 pool.up_count()
             });
         }
-        for (number, events) in changed {
-            let target = self.agenda.get(number);
-            let up_now = target.and_then(|target| published.get(&Arc::as_ptr(&target.pool)));
-            for mut event in events {
-                if let (Event::HealthChanged(change), Some(target), Some(up_now)) =
-                    (&mut event, target, up_now)
-                {
-                    change.up_count = *up_now;
-                    if !change.up && target.pool.config.on_down == OnDown::Close {
-                        // It fails only if the server is gone, and its sessions with it.
-                        let _ = self.channels.went_down.send(Arc::clone(&target.backend));
-                    }
-                }
+        for (number, Finding { said, change }) in findings {
+            if let Some(event) = said {
                 self.log.send(event);
             }
+            let (Some(change), Some(target)) = (change, self.agenda.get(number)) else {
+                continue;
+            };
+            let up_count = published.get(&Arc::as_ptr(&target.pool));
+            if !change.up && target.pool.config.on_down == OnDown::Close {
+                // It fails only if the server is gone, and its sessions with it.
+                let _ = self.channels.went_down.send(Arc::clone(&target.backend));
+            }
+            let up_count = up_count.copied().unwrap_or_default();
+            self.log.send(change.event(target, up_count));
         }
         self.end_rounds();
     }
 
     /// Writes what one result means for its backend, and plans the next probe. `None`: nothing is
     /// otherwise now; else, the pool is to be published and these are to be logged.
-    fn observe(&mut self, number: u64, outcome: Outcome) -> Option<Vec<Event>> {
+    fn observe(&mut self, number: u64, outcome: Outcome) -> Option<Finding> {
         let now = self.epoch.elapsed();
         // None: a reload has removed it meanwhile.
         let target = self.agenda.get_mut(number)?;
@@ -348,7 +348,7 @@ impl Checker {
         let random = splitmix::nth(self.seed, self.drawn);
         let backend = Arc::clone(&target.backend);
         let is_well = answer.is_ok() && target.shows_connections();
-        let events = findings::take(target, answer, &self.stats);
+        let finding = findings::take(target, answer, &self.stats);
         target.set_next_due(now, random);
         let due = target.due;
         self.agenda.plan(number, due);
@@ -356,7 +356,7 @@ impl Checker {
             let back = self.ejections.found_well(&backend, now);
             self.announce(back);
         }
-        events
+        finding
     }
 
     fn eject(&mut self, suspect: Suspect) {

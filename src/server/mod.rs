@@ -119,7 +119,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`StartError`]; nothing is left running then.
+    /// [`StartError`]; nothing is left running then but a thread that looks up names, until it has its answer.
     pub fn start(
         source: Source,
         config: Config,

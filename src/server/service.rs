@@ -214,6 +214,7 @@ impl Server {
         self.log.send(Event::UpgradeStarted {
             pid: successor.id(),
         });
+        // Nobody joins it: it ends with its word, or with the process.
         threads::spawn("upgrade", move || {
             let outcome = successor.wait();
             // It fails when this process was told to stop meanwhile; that meant the new one as well.
