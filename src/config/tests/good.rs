@@ -445,3 +445,19 @@ fn one_port_on_addresses_that_do_not_meet_is_fine() {
     load("listeners: [{ bind: '[::]:80' }]\npools: [{ backends: ['127.0.0.1:80'] }]\n");
     load("listeners: [{ bind: [':0', ':0'] }]\npools: [{ backends: ['127.0.0.1:80'] }]\n");
 }
+
+#[test]
+fn a_name_may_have_as_many_characters_as_the_message_says() {
+    let with = |name: &str| {
+        let text = format!(
+            "listeners: [{{ name: {name}, bind: ':1' }}]\npools: [{{ backends: ['10.0.0.1:80'] }}]\n"
+        );
+        Config::from_yaml("evener.yaml", &text)
+    };
+    assert!(with(&"ä".repeat(64)).is_ok());
+    let error = with(&"ä".repeat(65))
+        .unwrap_err()
+        .swap_remove(0)
+        .to_string();
+    assert!(error.contains("a name has 1 to 64 characters"), "{error}");
+}
