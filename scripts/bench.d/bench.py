@@ -190,6 +190,9 @@ class Bench:
                 self.note("start", peer, turn, lambda: work.rest(peer))
             for peer in self.peers:
                 peer.stop()
+        for peer in self.participants("start", 0):
+            if peer.kind == "evener" and self.arguments.static:
+                self.note("start", peer, 0, lambda: work.rest_of_static(peer, self.arguments.static))
 
 
 def head_line(arguments, everybody, date, seconds):

@@ -112,6 +112,7 @@ METRICS = [
     Metric("held", "sessions", f"sessions held of {SESSIONS_ATTEMPTED:,} attempted", True, (Target(8_000),)),
     Metric("start", "first_byte_ms", "exec to first byte served: ms", False, (Target(10),)),
     Metric("start", "rest_mb", "resident at rest: MB", False, (Target(4),)),
+    Metric("start", "static_rest_mb", "resident at rest, static: MB", False, (Target(4),)),
     Metric("size", "dynamic_mb", "executable as measured: MB", False),
     Metric("size", "static_mb", "executable, static: MB", False, (Target(3),)),
 ]

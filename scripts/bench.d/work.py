@@ -216,6 +216,18 @@ def rest(peer):
     return {"rest_mb": measure.rss_kb(peer.pids()) * 1024 / 1e6}
 
 
+def rest_of_static(peer, static_build):
+    """The same of the static build of this tree."""
+    own, peer.program = peer.program, static_build
+    try:
+        start(peer)
+        time.sleep(REST_SECONDS)
+        return {"static_rest_mb": rest(peer)["rest_mb"]}
+    finally:
+        peer.stop()
+        peer.program = own
+
+
 def size(peer, static_build):
     """Sizes of the executables; the static build is that of this tree."""
     values = {"dynamic_mb": Path(shutil.which(peer.program) or peer.program).resolve().stat().st_size / 1e6}
