@@ -69,19 +69,24 @@ impl Log {
 fn write_all(lines: &Receiver<String>, lost: &AtomicU64, mut out: impl Write) -> io::Result<()> {
     // Ends when the channel is empty *and* nobody can send any more.
     for line in lines {
-        // Taken with `swap`, reported, and counting goes on: a load and a store would lose what is
-        // added in between.
-        match lost.swap(0, Relaxed) {
-            0 => {}
-            lost => writeln!(out, "{lost} lines were lost here: the log was too slow")?,
-        }
+        tell_losses(lost, &mut out)?;
         writeln!(out, "{line}")?;
         // A flush for each line costs a system call; one when nothing waits is enough.
         if lines.is_empty() {
             out.flush()?;
         }
     }
+    // Counted by somebody who has dropped its sender since: the end of the channel comes after that.
+    tell_losses(lost, &mut out)?;
     out.flush()
+}
+
+/// Taken with `swap`, told, and counting goes on: a load and a store would lose what is added in between.
+fn tell_losses(lost: &AtomicU64, out: &mut impl Write) -> io::Result<()> {
+    match lost.swap(0, Relaxed) {
+        0 => Ok(()),
+        lost => writeln!(out, "{lost} lines were lost here: the log was too slow"),
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -7,8 +7,9 @@
 //! What goes wrong without it: `sleep(interval)`. The thread hears nothing until the interval is over;
 //! a shutdown waits for it, and "a client has just found that backend dead" is read too late. A flag
 //! that it looks at does not help, and shorter sleeps burn power and only make it less wrong.
-//! A second trap: a *timeout* instead of a *deadline* begins anew with each order, and an order
-//! every second means that no probe of two seconds' interval is ever due.
+//! A second trap waits where an order is something else than a probe: a *timeout* begins anew with each
+//! order, a *deadline* stays, and with an order every second no probe of two seconds' interval is ever
+//! due by a timeout. (Here each order is a probe, and the next one is due an interval after that.)
 //!
 //! In earnest: `src/health/checker.rs` (the thread), `src/health/probe.rs` (one probe, on its own thread,
 //! so that one black hole delays no other), `src/policy/health.rs` (rise and fall).

@@ -11,7 +11,7 @@
 //! client comes, which may be never. And a process that just exits cuts every answer in the middle.
 //!
 //! In earnest: `src/net/listener.rs` (`shut_down`; and `poll` for a client or a bell where another
-//! process has the socket too), `src/server/mod.rs` (the order), `src/net/abort.rs` (cutting off).
+//! process has the socket too), `src/server/shutdown.rs` (the order), `src/net/abort.rs` (cutting off).
 //!
 //! ```text
 //! cargo run --example 08_graceful_shutdown

@@ -75,7 +75,9 @@ pub(super) fn explain(pool: &Pool, client: Option<IpAddr>) -> Value {
 fn otherwise(pool: &Pool) -> String {
     match pool.queue().filter(|_| pool.can_serve()) {
         Some((queue, room)) => match queue.len() {
-            waiting if waiting >= room => format!("it is turned away: {waiting} wait, and no more may"),
+            waiting if waiting >= room => {
+                format!("it is turned away: {waiting} wait, and no more may")
+            }
             0 => "it waits until one has room".to_owned(),
             waiting => format!("it waits until one has room, behind {waiting} others"),
         },
