@@ -30,17 +30,16 @@ pub use modelled::{Condvar, Mutex, RwLock};
 #[cfg(any(loom, shuttle))]
 mod modelled {
     use std::ops::{Deref, DerefMut};
+    use std::sync::PoisonError;
     use std::time::{Duration, Instant};
 
     use super::checker::sync as model;
     use super::checker::sync::{LockResult, RwLockReadGuard, RwLockWriteGuard};
 
-    /// A model in which a thread panicked has failed; it is of no use to go on.
+    /// As `parking_lot`'s, these locks know no poison. A model in which a thread panicked has failed, but the
+    /// drops of that thread still take locks, and a panic in one of them would end the whole test program.
     fn sound<T>(result: LockResult<T>) -> T {
-        match result {
-            Ok(value) => value,
-            Err(_) => unreachable!("a thread of this model panicked"),
-        }
+        result.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A mutex.
