@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -484,6 +485,32 @@ fn drained_by_the_config_a_backend_keeps_its_sessions_and_gets_no_more() {
     reload(&evener, &with("ready"));
     let _others = [connect(evener.address(0)), connect(evener.address(0))];
     drop(a.accept());
+}
+
+#[test]
+fn who_is_accepted_before_a_reload_and_says_who_he_is_after_it_gets_who_serves_by_then() {
+    let (a, b) = (Server::start(), Server::start());
+    let with = |first: &str| {
+        let first = format!("{{ address: \"{}\", {first} }}", a.address());
+        config(&[first, b.address().to_string()], &[OFF], &[]).replace(
+            "pool: p }",
+            "pool: p, accept_proxy_protocol: { from: [127.0.0.1] } }",
+        )
+    };
+    let evener = Evener::start(&with("weight: 2"));
+    let mut clients: Vec<_> = (0..4).map(|_| connect(evener.address(0))).collect();
+    eventually("four sessions wait for their header", || {
+        let names = evener.thread_names();
+        let waiting = names.iter().filter(|name| name.ends_with(" header"));
+        (waiting.count() == clients.len()).then_some(())
+    });
+    reload(&evener, &with("weight: 1"));
+    reload(&evener, &with("state: drain"));
+    for client in &mut clients {
+        let header = b"PROXY TCP4 198.51.100.7 203.0.113.1 5000 443\r\n";
+        client.write_all(header).unwrap();
+        is_live(client, &mut b.accept());
+    }
 }
 
 #[test]

@@ -90,8 +90,8 @@ struct Lineage {
     /// Where sessions wait for a backend. Its backends have it too, to wake the first when one of
     /// them has room again.
     queue: Arc<Queue>,
-    /// The pool that is in force. Written by the thread that makes all changes; read by sessions that
-    /// have waited, for which another may be in force by then. Weak: the pool holds this.
+    /// The pool that is in force. Written by the thread that makes all changes; read by each session before
+    /// it looks for a backend: another may be in force than when it was accepted. Weak: the pool holds this.
     latest: Published<Weak<Pool>>,
 }
 
@@ -138,9 +138,11 @@ impl Pool {
         }
     }
 
-    /// From now on this is the pool of its name that sessions find which have waited.
+    /// From now on this is the pool of its name in which sessions look for a backend, also those that were
+    /// sent to the one before. To be published first: until then nobody can be picked in it.
     pub fn take_over(self: &Arc<Self>) {
         self.lineage.latest.store(Arc::downgrade(self));
+        self.lineage.queue.wake();
     }
 
     /// The pool of this name that is in force now.

@@ -187,8 +187,8 @@ impl Server {
             wanted.put_in_force();
         }
         for pool in &draft.pools {
-            pool.take_over();
             health::publish(pool, &self.log);
+            pool.take_over();
         }
         for warning in self.entrances.settle(&config, context) {
             self.log.send(Event::ConfigWarning { warning });

@@ -157,12 +157,11 @@ pub fn run(context: &Context, arrival: Arrival) {
     let found =
         admit::learn_client(context, &live, &mut report).and_then(|(endpoints, admitted)| {
             let pool = route::choose(context, &live, &mut report)?;
-            let (newer, lease, backend) = find_backend(context, pool, &live, &mut report)?;
-            Ok((endpoints, admitted, pool, newer, lease, backend))
+            let (pool, lease, backend) = find_backend(context, pool, &live, &mut report)?;
+            Ok((endpoints, admitted, pool, lease, backend))
         });
     let reason = match found {
-        Ok((endpoints, _admitted, chosen, newer, lease, backend)) => {
-            let pool = newer.as_ref().unwrap_or(chosen);
+        Ok((endpoints, _admitted, pool, lease, backend)) => {
             let backend = live.attach(lease.backend(), backend);
             report.connected(&lease);
             admit::announce(&pool.config, &live, backend, endpoints);
@@ -186,35 +185,34 @@ pub fn run(context: &Context, arrival: Arrival) {
 
 /// Leases and connects until one backend answers: at once on the next one when one fails, others
 /// first, and the same again only when every other has been tried. No byte of the client has been
-/// read yet (a PROXY header is not the client's), so nothing can be lost. A wait in the queue may
-/// outlast the `chosen` pool; then the one that has taken its place comes along.
+/// read yet (a PROXY header is not the client's), so nothing can be lost. After a reload it goes on with
+/// the pool that has taken the place of the `chosen` one, and gives back which it was.
 fn find_backend(
     context: &Context,
     chosen: &Arc<Pool>,
     live: &Live,
     report: &mut Report<'_>,
-) -> Result<(Option<Arc<Pool>>, Lease, Stream), EndReason> {
+) -> Result<(Arc<Pool>, Lease, Stream), EndReason> {
     let client = &live.client.stream;
     let begin = Instant::now();
     let mut short_since = None;
     let mut search = Search::new(context, chosen, live);
     loop {
         let lease = search.lease(report)?;
-        let newer = search.newer();
-        let pool = newer.as_ref().unwrap_or(chosen);
+        let pool = Arc::clone(search.pool());
         name_after(live, &lease);
         let Reached {
             lease,
             asked_at,
             outcome,
-        } = hedge::reach(pool, live, &mut search, lease, report);
+        } = hedge::reach(&pool, live, &mut search, lease, report);
         let backend = lease.backend();
         let error = match outcome {
             Ok(stream) => {
                 backend.counts.connect_time.observe(asked_at.elapsed());
                 backend.failures.end();
                 report.answered_after(begin.elapsed());
-                return Ok((newer, lease, stream));
+                return Ok((pool, lease, stream));
             }
             Err(ConnectError::AskerLeft) => return Err(EndReason::ClientLeft),
             Err(ConnectError::Resources(_)) => {
@@ -231,7 +229,7 @@ fn find_backend(
             }
             Err(error) => error,
         };
-        blame::failed(pool, live, backend, &error, report);
+        blame::failed(&pool, live, backend, &error, report);
         if report.attempts > pool.config.retries {
             return Err(blame::reason(&error));
         }

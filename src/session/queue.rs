@@ -25,10 +25,8 @@ use crate::threads;
 pub(super) struct Search<'a> {
     context: &'a Context,
     live: &'a Live,
-    /// The pool that was chosen for it.
-    pool: &'a Arc<Pool>,
-    /// The pool that has taken the place of that one while the session waited.
-    newer: Option<Arc<Pool>>,
+    /// The pool that was in force at the last look; the backends that it leases go by its config.
+    pool: Arc<Pool>,
     /// The backends that it has tried in vain, by their index in the pool, in that order.
     tried: Vec<usize>,
     /// When it stops waiting, once it has begun to; `None` for ever, too.
@@ -40,30 +38,25 @@ type Found = Result<Lease, EndReason>;
 
 impl<'a> Search<'a> {
     /// A session that has tried nobody yet.
-    pub(super) fn new(context: &'a Context, pool: &'a Arc<Pool>, live: &'a Live) -> Search<'a> {
+    pub(super) fn new(context: &'a Context, chosen: &Arc<Pool>, live: &'a Live) -> Search<'a> {
         Search {
             context,
             live,
-            pool,
-            newer: None,
+            pool: Arc::clone(chosen),
             tried: Vec::new(),
             give_up_at: None,
         }
     }
 
-    /// The pool that was in force at the last look.
-    fn pool(&self) -> &Arc<Pool> {
-        self.newer.as_ref().unwrap_or(self.pool)
-    }
-
-    /// The same, if it is another one than was chosen: the backends that it leases go by its config.
-    pub(super) fn newer(&self) -> Option<Arc<Pool>> {
-        self.newer.clone()
+    /// The pool of the last lease.
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// A backend that this session has not tried yet; one that it has if there is no other.
     pub(super) fn lease(&mut self, report: &mut Report<'_>) -> Found {
-        let Some((queue, room)) = self.pool().queue() else {
+        self.catch_up();
+        let Some((queue, room)) = self.pool.queue() else {
             return self.look().unwrap_or(Err(EndReason::NoBackend));
         };
         let queue = Arc::clone(queue);
@@ -80,15 +73,18 @@ impl<'a> Search<'a> {
     }
 
     /// Another backend than this one, to be tried at the same time: only one that has room now, and that
-    /// nobody waits for.
+    /// nobody waits for; none in a pool that has been replaced meanwhile, whose state is an old one.
     pub(super) fn hedge(&self, first: &Lease) -> Option<Lease> {
-        let pool = self.pool();
-        if pool.queue().is_some_and(|(queue, _)| !queue.is_empty()) {
+        let somebody_waits = || {
+            let queue = self.pool.queue();
+            queue.is_some_and(|(queue, _)| !queue.is_empty())
+        };
+        if !Arc::ptr_eq(&self.pool, &self.pool.latest()) || somebody_waits() {
             return None;
         }
         let mut tried = self.tried.clone();
         tried.push(first.index());
-        pool.lease(&tried, self.client())
+        self.pool.lease(&tried, self.client())
     }
 
     /// Takes note that this backend did not answer.
@@ -100,7 +96,7 @@ impl<'a> Search<'a> {
     fn look(&mut self) -> Option<Found> {
         let client = self.client();
         loop {
-            let pool = self.pool();
+            let pool = &self.pool;
             if let Some(lease) = pool.lease(&self.tried, client) {
                 return Some(Ok(lease));
             }
@@ -138,7 +134,11 @@ impl<'a> Search<'a> {
             }
             let next_look = now + queue::look_every(queue.len());
             let look_at = self.give_up_at.map_or(next_look, |at| at.min(next_look));
-            if let Some(found) = place.wait(look_at, || self.look_again()) {
+            let look_again = || {
+                self.catch_up();
+                self.look()
+            };
+            if let Some(found) = place.wait(look_at, look_again) {
                 return found;
             }
             if self.client_has_left(&mut fin_at) {
@@ -147,15 +147,21 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// A look after a wait, at the pool that is in force by then.
-    fn look_again(&mut self) -> Option<Found> {
-        let latest = self.pool().latest();
-        if !Arc::ptr_eq(self.pool(), &latest) {
-            // The numbers of the backends are those of the pool that is gone.
-            self.tried.clear();
-            self.newer = Some(latest);
+    /// Goes on with the pool that is in force by now. The one before knows nothing of what has happened since:
+    /// it would go on handing out a backend that has been drained, or has died.
+    fn catch_up(&mut self) {
+        let latest = self.pool.latest();
+        if Arc::ptr_eq(&self.pool, &latest) {
+            return;
         }
-        self.look()
+        // The same backends may stand elsewhere in it.
+        let here = |index: &usize| {
+            let tried = self.pool.backends.get(*index)?;
+            let mut backends = latest.backends.iter();
+            backends.position(|one| Arc::ptr_eq(one, tried))
+        };
+        self.tried = self.tried.iter().filter_map(here).collect();
+        self.pool = latest;
     }
 
     fn client_has_left(&self, fin_at: &mut Option<Instant>) -> bool {
@@ -170,7 +176,7 @@ impl<'a> Search<'a> {
 
     /// That no backend is up says more than that the session has waited for one.
     fn nobody_or(&self, reason: EndReason) -> EndReason {
-        match self.pool().can_serve() {
+        match self.pool.can_serve() {
             true => reason,
             false => EndReason::NoBackend,
         }

@@ -89,8 +89,8 @@ impl House {
         let config = pool_config(backends.len());
         let backends = backends.iter().map(|one| Arc::clone(one)).collect();
         let pool = Arc::new(Pool::new(&config, backends, 0));
-        pool.take_over();
         let _ = pool.publish();
+        pool.take_over();
         let (gate, drained) = Gate::new(places);
         Arc::new(House {
             gate,
@@ -173,8 +173,8 @@ impl House {
         let backends_of_it = backends.iter().map(|one| Arc::clone(one)).collect();
         let config = pool_config(backends.len());
         let pool = Arc::new(self.pool().replaced_by(&config, backends_of_it));
-        pool.take_over();
         let _ = pool.publish();
+        pool.take_over();
         checker.send(News::Replace(Arc::clone(&pool))).unwrap();
         self.running.store(pool);
     }
@@ -210,15 +210,18 @@ impl House {
 /// Finds a backend with room, and waits for one where all are full, as `session::queue` does.
 fn find(pool: &Arc<Pool>) -> Option<Lease> {
     let far = Instant::now() + Duration::from_secs(3600);
-    let look = |pool: &Arc<Pool>| match pool.lease(&[], CLIENT) {
-        Some(lease) => Some(Some(lease)),
-        None if pool.has_untried(&[]) => None,
-        None => Some(None),
+    let look = || {
+        let pool = pool.latest();
+        match pool.lease(&[], CLIENT) {
+            Some(lease) => Some(Some(lease)),
+            None if pool.has_untried(&[]) => None,
+            None => Some(None),
+        }
     };
     let (queue, room) = pool.queue().unwrap();
-    match queue.join(room, || look(pool)) {
+    match queue.join(room, look) {
         Joined::Served(found) => found,
         Joined::TooMany => panic!("any number may wait"),
-        Joined::Waits(place) => place.wait(far, || look(&pool.latest())).unwrap(),
+        Joined::Waits(place) => place.wait(far, look).unwrap(),
     }
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use evener::policy::health::{AdminState, Health};
 use evener::policy::intent::Intent;
 use evener::pool::Backend;
-use house::{End, House, News, backend};
+use house::{End, House, News, backend, pool_config};
 use shuttle::sync::mpsc;
 use shuttle::thread::{self, JoinHandle};
 
@@ -193,6 +193,34 @@ fn a_reload_that_says_it_is_done_too_early_has_sessions_on_what_is_gone() {
         let clients = sessions(&house, 0..1);
         house.reload(&[&second], &news);
         ends(clients);
+    });
+}
+
+/// Sessions come and wait while a reload replaces the pool by one with the same backend: none is turned away.
+#[test]
+fn a_reload_turns_nobody_away() {
+    model(|| {
+        let only = backend("only", Health::Up);
+        let house = House::with(&[&only], 3);
+        let (health_thread, news) = checker(&house);
+        let clients = sessions(&house, 0..3);
+        house.reload(&[&only], &news);
+        drop(news);
+        health_thread.join().unwrap();
+        assert_eq!(ends(clients), [End::Served; 3], "turned away");
+    });
+}
+
+#[test]
+fn a_pool_that_takes_over_before_it_is_published_turns_sessions_away() {
+    shuttle_finds("turned away", || {
+        let only = backend("only", Health::Up);
+        let house = House::with(&[&only], 3);
+        let clients = sessions(&house, 0..1);
+        let newer = Arc::new(house.pool().replaced_by(&pool_config(1), vec![only]));
+        newer.take_over();
+        let _ = newer.publish();
+        assert_eq!(ends(clients), [End::Served], "turned away");
     });
 }
 

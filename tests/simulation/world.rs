@@ -148,8 +148,8 @@ impl World {
             .iter()
             .map(|server| Arc::clone(&server.backend));
         let pool = Arc::new(self.pool.replaced_by(&self.config, backends.collect()));
-        pool.take_over();
         pool.publish();
+        pool.take_over();
         self.pool = pool;
         self.serve_those_who_wait();
     }
