@@ -33,6 +33,8 @@ FRESH_FOR_EACH_RUN = {"idle", "growth", "held", "mixed", *(f"small-{clients}" fo
 ONCE = {"held", "size"}
 # Memory first: connection tests leave TIME_WAIT sockets behind that would shrink away under it.
 RUN_FIRST = ("start", "size", "idle")
+# With and without evener's line for each.
+CONNECTION_TESTS = ("connections", "unlogged")
 WITHOUT_DIRECT = {"growth", "held", "start", "size"}
 # Names that say nothing about where a binary comes from.
 COMMON_NAMES = {"evener", "release", "debug", "target"}
@@ -118,7 +120,7 @@ class Bench:
     def participants(self, test, turn):
         """Who is measured in a round of a test, in the order of this round."""
         chosen = [peer for peer in self.peers if not (peer.kind == "direct" and test in WITHOUT_DIRECT)]
-        if turn > 0 and test != "idle" and (self.arguments.quick or test.startswith("connections")):
+        if turn > 0 and test != "idle" and (self.arguments.quick or test.startswith(CONNECTION_TESTS)):
             # It only shows what the generators can do; that needs no median when time or ports are short.
             chosen = [peer for peer in chosen if peer.kind != "direct"]
         if test == "growth":
@@ -164,8 +166,9 @@ class Bench:
     def measure(self, test, peer, function, extra):
         """One run; the balancer is started before its first."""
         if not peer.child:
+            peer.logs_sessions = not test.startswith("unlogged")
             peer.start()
-            work.warm_up(peer.http, extra[0] if test.startswith(("small", "connections")) else 1)
+            work.warm_up(peer.http, extra[0] if test.startswith(("small", *CONNECTION_TESTS)) else 1)
         if test in ("mixed", "bulk-1", "bulk-8"):
             self.backends.bulk_server(peer.bulk_backend)
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 SMALL_CLIENTS = (1, 2, 8, 16, 64, 256)
 CONNECTION_CLIENTS = (16, 64)
+UNLOGGED_CLIENTS = 64
 SESSIONS_IDLE = (10, 100, 1_000, 8_000)
 # More than any balancer here can hold with 20,000 descriptors.
 SESSIONS_ATTEMPTED = 10_000
@@ -77,9 +78,11 @@ def small(clients):
     ]
 
 
-def connections(clients):
-    """A connection per request."""
+def connections(clients, logged=True):
+    """A connection per request; a row without evener's line for each, since the others write none."""
     test, name = f"connections-{clients}", f"new connections, {clients} clients"
+    if not logged:
+        test, name = f"unlogged-{clients}", f"{name}, no log"
     against = ("haproxy", "nginx")
     return [
         Metric(test, "requests_s", f"{name}: conn/s", True, (Target(0.9, against, "best of HAProxy, nginx"),)),
@@ -106,6 +109,7 @@ METRICS = [
     *mixed(),
     *(metric for clients in SMALL_CLIENTS for metric in small(clients)),
     *(metric for clients in CONNECTION_CLIENTS for metric in connections(clients)),
+    *connections(UNLOGGED_CLIENTS, logged=False),
     Metric("idle", "session_kb", "idle session: KiB, with the test's two sockets", False, (Target(90),)),
     Metric("idle", "session_own_kb", "idle session: KiB, without them", False),
     *growth(),

@@ -130,6 +130,7 @@ class Peer:
         self.backends = backends
         self.children = children
         self.child = None
+        self.logs_sessions = True
         self.http, self.bulk, self.hold = ((LOCALHOST, ports.take()) for _ in range(3))
         self.bulk_backend = (LOCALHOST, ports.take())
 
@@ -193,7 +194,7 @@ class Direct(Peer):
 
 
 class Evener(Peer):
-    """evener as it comes, with its log thrown away (a line per session is written all the same)."""
+    """evener as it comes, with its log thrown away (a line per session is written, unless told otherwise)."""
 
     kind = "evener"
 
@@ -211,7 +212,8 @@ class Evener(Peer):
             + f"    backends: [{', '.join(f'{chr(34)}{at(backend)}{chr(34)}' for backend in backends)}]\n"
             for name, (_, backends) in self.pools.items()
         )
-        return [self.program, "--config", self.config_file(f"listeners:\n{listeners}pools:\n{pools}")]
+        log = "" if self.logs_sessions else "log: { connections: false }\n"
+        return [self.program, "--config", self.config_file(f"listeners:\n{listeners}pools:\n{pools}{log}")]
 
     def version(self):
         return f"{self.name} {version_of([self.program, '--version'], 'evener ')}"
