@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
+// Like std's, but for this: a panic under the lock does not poison it, so `read` and `write` give no `Result`.
 use parking_lot::RwLock;
 
 /// Written by the thread that hears who is alive; read by every session, for the time of one clone.
@@ -54,7 +55,8 @@ impl<T: Copy + PartialEq> Live<T> {
         drop(old);
     }
 
-    /// Right: one look. What happens `between` counting and choosing concerns the next client.
+    /// Right: one look. What happens `between` counting and choosing concerns the next client. Who gets a
+    /// backend that has just died is refused there and tries another, as one does who comes a moment earlier.
     fn pick(&self, ticket: usize, between: impl FnOnce()) -> Option<T> {
         let live = self.snapshot();
         let index = ticket.checked_rem(live.len())?;

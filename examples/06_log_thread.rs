@@ -10,7 +10,8 @@
 //! counted and reported. A log may lose lines; it must say so, and it must never stop the traffic.
 //! And whoever does not join the log thread loses the last lines, which are the ones of interest.
 //!
-//! In earnest: `src/log/mod.rs` (the channel, what was lost), `src/log/writer.rs` (the thread).
+//! In earnest: `src/log/mod.rs` (the channel, what was lost; its thread is told to end, since some senders
+//! live in threads that nobody joins), `src/log/writer.rs` (the thread).
 //!
 //! ```text
 //! cargo run --example 06_log_thread
@@ -85,7 +86,7 @@ fn write_all(lines: &Receiver<String>, lost: &AtomicU64, mut out: impl Write) ->
 fn tell_losses(lost: &AtomicU64, out: &mut impl Write) -> io::Result<()> {
     match lost.swap(0, Relaxed) {
         0 => Ok(()),
-        lost => writeln!(out, "{lost} lines were lost here: the log was too slow"),
+        lost => writeln!(out, "{lost} lines were lost: the log was too slow"),
     }
 }
 
@@ -171,7 +172,8 @@ mod tests {
         session.join().unwrap();
     }
 
-    /// Right: the session goes on, and the log says what it lost, where it lost it.
+    /// Right: the session goes on, and the log says how many lines it lost: as soon as it can, which
+    /// is before those that waited in the channel.
     #[test]
     fn telling_never_waits_and_losses_are_told() {
         let (log, writing, permit, output) = stuck();
@@ -181,7 +183,7 @@ mod tests {
         let written = String::from_utf8(output.iter().collect()).unwrap();
         assert_eq!(
             written,
-            "first\n3 lines were lost here: the log was too slow\n0\n1\n"
+            "first\n3 lines were lost: the log was too slow\n0\n1\n"
         );
     }
 }

@@ -43,7 +43,7 @@ struct Server {
     listener: Arc<TcpListener>,
     listening: JoinHandle<()>,
     sessions: Sessions,
-    /// Disconnected when the listening thread and all sessions have ended.
+    /// Disconnected when all threads have ended. `Infallible` has no value: nothing but the end can come.
     all_over: Receiver<Infallible>,
 }
 

@@ -4,8 +4,8 @@
 //! Giving back: whoever takes a place holds a *lease*, whose `Drop` gives it back. Return, `?`, a
 //! panic: every way out of a function runs it, so no path can forget.
 //! Choosing: to choose the backend with the fewest and to count oneself there must be one step. Read
-//! all counts, then `compare_exchange` from the count that was seen: it fails when the count has moved
-//! meanwhile, and then the choice has to be made again.
+//! all counts, then `compare_exchange` from the count that was seen: it fails when this count has moved
+//! meanwhile, and then the choice has to be made again. (The others may have moved; a burst only adds to them.)
 //!
 //! What goes wrong without it: read, then count. In a burst all clients read the same counts before
 //! any of them has counted, and all go to the same idle backend. And a `release()` at the end of the
@@ -60,7 +60,7 @@ impl Pool {
         loop {
             let (count, seen) = self.least();
             between();
-            // The loop ends: when this fails, another thread's claim or release has succeeded.
+            // When this fails, another thread has got on: all together never stand still.
             let counted = count.compare_exchange(seen, seen + 1, Relaxed, Relaxed);
             if counted.is_ok() {
                 return Lease(count);

@@ -61,11 +61,12 @@ impl Slot {
             if let Some(job) = state.0.take() {
                 return Some(job);
             }
+            // Under the lock too: who gives up with his name left there would be given one more job.
+            let left = deadline.checked_duration_since(Instant::now())?;
             // Still under the lock: whoever gives from here on finds the name.
             state.1 = Some(thread::current());
             drop(state);
             between();
-            let left = deadline.checked_duration_since(Instant::now())?;
             thread::park_timeout(left);
         }
     }
@@ -151,6 +152,19 @@ mod tests {
     fn a_wake_up_before_the_sleep_is_kept() {
         let outcome = a_job_comes_between(|slot, _, between| {
             slot.wait(Duration::from_secs(3600), between).is_some()
+        });
+        assert_eq!(outcome, (true, false));
+    }
+
+    /// A job that comes when the patience ends is not left behind: the last look is at the deadline.
+    #[test]
+    fn a_job_that_comes_at_the_last_moment_is_found() {
+        let outcome = a_job_comes_between(|slot, patience, between| {
+            let late = &mut || {
+                thread::sleep(patience);
+                between();
+            };
+            slot.wait(patience, late).is_some()
         });
         assert_eq!(outcome, (true, false));
     }

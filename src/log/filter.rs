@@ -6,7 +6,8 @@ use crate::config::{self, LogFormat, LogLevel};
 use crate::sync::{Published, Setting};
 
 /// Which events are written. Every part is written by [`super::Log::configure`] and read by whoever has
-/// something to log.
+/// something to log. Several settings, because half changed is harmless here: a session or two is logged by
+/// the old ones in part.
 #[derive(Debug)]
 pub struct Filter {
     /// Number of the least important level that is.

@@ -15,17 +15,20 @@
 //! | --- | --- | --- | --- | --- | --- |
 //! | [`Ticket`] | every pick, `fetch_add` | the same call | Relaxed | the number only chooses a slot; the slots come from a [`Published`] rotation, whose lock orders them | `ticket_is_unique` |
 //! | [`Counter`] (and the [`Histogram`] made of them) | many threads, `fetch_add`; the log thread takes, `swap` | the log thread; who answers for the metrics | Relaxed | a statistic: nothing is read because of it | `counter_loses_nothing` |
-//! | [`Active`] | claim: `compare_exchange`, `fetch_update` or `fetch_add`; end of a lease: `fetch_sub` | balancing policies | Relaxed | a load estimate; the claim's compare-exchange is atomic in any ordering, and the backend it belongs to never moves or dies under a lease (it is held by an `Arc`) | `active_claims_spread_a_burst`, `active_claims_stay_below_the_limit` and three more |
+//! | [`Active`] | claim: `compare_exchange`, `fetch_update` or `fetch_add`; end of a lease: `fetch_sub` | balancing policies | Relaxed | for a policy, a load estimate; the claim's compare-exchange is atomic in any ordering, and the backend it belongs to never moves or dies under a lease (it is held by an `Arc`); where a session waits until there is room, the mutex of the [`Queue`] is the partner: a lease is given back before it is locked to wake, and the look is under it | `active_claims_spread_a_burst`, `active_claims_stay_below_the_limit` and three more |
 //! | [`Streak`] | failures: `fetch_add`; a success: load, then store of 0 | the same calls | Relaxed | the number only decides whether to tell the health thread, by a channel, which orders what is told | `streak_reaches_a_number_once` |
 //! | [`Allowance`] | take: `compare_exchange`; giving back: `fetch_add` | the same calls | Acquire to take, Release to give back; partner: the other call | whoever takes a place that was given back opens its pipe after the one before has closed its own | `allowance_is_never_exceeded` |
 //! | [`Progress`] | one thread at a time, load + store; a hand-over by a [`Slot`] is between two | the reaper; the session thread at the end | Relaxed | a single writer can't lose an update; the reaper only compares it with its own last reading, and the join of the return thread orders the last read | `progress_of_one_writer_only_grows_and_loses_nothing` |
-//! | [`Cause`] | first of several, `compare_exchange` | the session thread at the end | Relaxed | the value is all there is to know; the join of the return thread orders the last read | `cause_is_the_first_that_was_given` |
+//! | [`Cause`] | first of several, `compare_exchange` | the session thread at the end | Relaxed | the value is all there is to know; the join of the return thread orders the last read of what that has given; others give a cause before they shut the socket down, whose lock in the kernel is the partner | `cause_is_the_first_that_was_given` |
 //! | [`Flag`] | either thread of a session, or the reaper, `swap`; for a listener, the server | the others of these; the listener's thread | Relaxed | no other memory is read because of it; where it is compared with the state of a socket, or read after a bell (an eventfd) was heard, the kernel's lock on that is the partner | `flag_is_raised_once`, `flag_looked_at_after_the_connection_tells_a_fin_from_a_reset` |
 //! | [`Setting`] | the thread that makes all changes, `store` | whoever acts on it | Relaxed | the value is all there is to know; a moment more of the old one is no harm | `setting_is_the_old_or_the_new_one` |
 //!
-//! No `SeqCst` anywhere: it would be needed where two threads each write one atomic and then read
-//! the *other's*, and no such pair exists here. Waiting is never built from these atomics: a thread
-//! that has to wait uses one of the types below, a channel, or blocks in a system call.
+//! No `SeqCst` anywhere. It would be needed where two threads each write one atomic and then read the
+//! *other's*, and one of them at least must see the new value; or where several readers have to agree on the
+//! order of two writes. One such pair is there, a backend's limit and the count of its sessions: a session
+//! that ends while a reload sets the first limit may wake nobody. Nothing hangs on it, since who waits looks
+//! again at intervals. No thread waits *on* these atomics: one that has to wait uses one of the types below,
+//! a channel, or blocks in a system call.
 //!
 //! | type | who waits | for | model |
 //! | --- | --- | --- | --- |
@@ -144,8 +147,9 @@ impl Active {
     /// One more if the count is still `seen`; otherwise nothing happens and the choice that rested
     /// on `seen` has to be made again.
     ///
-    /// This is what keeps a burst of clients from landing on one backend: reading the counts and
-    /// adding to one of them are a single step, because the step fails when the count has moved.
+    /// This is what keeps a burst of clients from landing on one backend: reading this count and adding to
+    /// it are a single step, because the step fails when the count has moved. The others may have moved
+    /// meanwhile; a burst only adds, and so is spread all the same.
     pub fn claim_if(&self, seen: u32) -> bool {
         self.0
             .compare_exchange(seen, seen + 1, Relaxed, Relaxed)
@@ -175,7 +179,7 @@ pub struct Progress(AtomicU64);
 
 impl Progress {
     /// Adds `bytes`. Only ever called by the one owning thread, which is why a load and a store do:
-    /// they cost less than a `fetch_add`, whose bus lock guards against a second writer.
+    /// they cost less than a `fetch_add`, whose lock on the cache line guards against a second writer.
     pub fn add(&self, bytes: u64) {
         self.0.store(self.0.load(Relaxed) + bytes, Relaxed);
     }

@@ -1,5 +1,6 @@
 //! Models of the types in `evener::sync`: loom runs each through every order in which the steps of
-//! its threads can happen, and every value that the memory model lets a load return.
+//! its threads can happen, and the old values that a load may return (loom does not move a Relaxed access
+//! before an earlier one, which the memory model allows).
 //!
 //! Each model stands beside a broken variant, the way that looks right and is not, for which loom
 //! has to find the order that breaks it. That shows two things: what the real type's one detail is

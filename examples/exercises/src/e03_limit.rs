@@ -4,7 +4,8 @@
 //! clients walks through between them: all look before any has counted.
 //!
 //! `between` is the test's way to stop time: it stands for what other threads do meanwhile. Call it once
-//! in each call of [`Limit::enter`], at any place where no lock is held.
+//! in each call of [`Limit::enter`]: after a look at the count and before it is changed; with a mutex, before
+//! that is locked.
 //!
 //! Hint: to count first and to check then is not it: two who come for the last place at once would
 //! both be refused. `compare_exchange` in a loop, or `fetch_update`, which is one.

@@ -4,7 +4,8 @@
 //! between the look and the sleep, its wake-up finds nobody asleep, and the shutdown sleeps for ever.
 //!
 //! `between` is the test's way to stop time: the last one leaves while it runs. Call it once in each
-//! call of [`Sessions::wait_until_all_left`], at any place where no lock is held.
+//! call of [`Sessions::wait_until_all_left`]: between the look and the sleep; where one lock covers both,
+//! before that is locked.
 //!
 //! Hint: the look and the change have to be under one mutex, the one that the condition variable
 //! releases when it sleeps; and see step 11 about `if`.

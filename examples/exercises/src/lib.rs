@@ -1,6 +1,6 @@
 //! Ten exercises. Each module says what is wrong, and has a hint; its test fails until it is right.
 //!
-//! `cargo test e01` runs the test of the first one. How it can be solved is in `solutions/`.
+//! `cargo test --test exercises e01` runs the test of the first one. How it can be solved is in `solutions/`.
 
 pub mod e01_panic;
 pub mod e02_short_write;

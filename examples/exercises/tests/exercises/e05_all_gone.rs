@@ -22,12 +22,16 @@ fn one_of_two_who_leaves_does_not_end_the_wait() {
         let sessions = Arc::new(Sessions::default());
         sessions.begin();
         sessions.begin();
+        let (begin, has_begun) = channel();
         let (end, has_ended) = channel();
         let waits = Arc::clone(&sessions);
         thread::spawn(move || {
-            waits.wait_until_all_left(|| ());
+            waits.wait_until_all_left(|| begin.send(()).unwrap());
             end.send(()).unwrap();
         });
+        has_begun.recv().unwrap();
+        // Nothing tells when it sleeps. Where it is right, it makes no difference.
+        thread::sleep(Duration::from_millis(50));
         sessions.end();
         let waited = has_ended.recv_timeout(Duration::from_millis(50));
         assert_eq!(waited, Err(RecvTimeoutError::Timeout));

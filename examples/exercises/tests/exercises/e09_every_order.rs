@@ -23,6 +23,7 @@ fn the_order_that_breaks_the_ticket_is_found() {
 fn every_order_is_tried_once() {
     for (first, second, count) in [(1, 1, 2), (2, 2, 6), (1, 3, 4), (4, 4, 70)] {
         let mut all = orders(first, second);
+        assert_eq!(all.len(), count);
         all.sort();
         all.dedup();
         assert_eq!(all.len(), count);
