@@ -56,7 +56,7 @@ def failed_of(count, client=ask, expect=b"hello", pause=0.0):
     return failed, worst
 
 
-@scenario(peers=True)
+@scenario(peers=True, short=True)
 def refused(world):
     """One of two backends refuses, no health checks: clients that fail"""
     Server(9002, echo)
@@ -89,7 +89,7 @@ def hedged_black_hole(world):
     return f"{failed} of 20, slowest {worst * 1000:.0f} ms"
 
 
-@scenario()
+@scenario(short=True)
 def client_gives_up_while_connecting(world):
     """A client resets while evener waits for a SYN to be answered: until the session is over"""
     kept = black_hole(9001)
@@ -105,7 +105,7 @@ def client_gives_up_while_connecting(world):
     return f"{took:.0f} ms of 20 s"
 
 
-@scenario(peers=True)
+@scenario(peers=True, short=True)
 def accepts_then_resets(world):
     """A backend that accepts and resets: clients that see an answer that looks empty instead of a reset"""
     Server(9001, reset)
@@ -261,7 +261,7 @@ def flapping(world):
     return verdict(world, errors <= load.count / 1000, f"{errors} of {load.count}")
 
 
-@scenario()
+@scenario(short=True)
 def local_ports_exhausted(world):
     """50 local ports towards one backend, 80 clients that stay, a second backend elsewhere: clients that fail"""
     sysctl("net.ipv4.ip_local_port_range", "40000 40049")
@@ -316,7 +316,7 @@ def five_thousand_die_together(world):
     return f"{took:.1f} s, then 0 of 200"
 
 
-@scenario()
+@scenario(short=True)
 def own_listener_as_backend(world):
     """A backend that is evener's own listener: refused when the config is loaded"""
     evener = Evener(world, world.config([8080]))

@@ -63,7 +63,7 @@ def duplex_with_double_half_close(world):
     return verdict(world, bad == 0, f"{bad} of {rounds}")
 
 
-@scenario(peers=True)
+@scenario(peers=True, short=True)
 def client_ends_first(world):
     """The client ends its direction, then the server sends 200 kB: bytes that arrive"""
 
@@ -81,7 +81,7 @@ def client_ends_first(world):
     return verdict(world, len(got) == 200_000 and end == "fin", f"{len(got)} of 200000, {end}")
 
 
-@scenario(peers=True)
+@scenario(peers=True, short=True)
 def server_ends_first(world):
     """The server ends its direction, then the client sends 200 kB: bytes that arrive"""
     seen = []
@@ -167,14 +167,14 @@ def seen_by_server(world, act):
     return eventually("the server to see the end", lambda: seen, 10)[0]
 
 
-@scenario(peers=True)
+@scenario(peers=True, short=True)
 def client_resets(world):
     """The client resets: what the server sees, after which bytes"""
     got, end = seen_by_server(world, reset)
     return verdict(world, (len(got), end) == (1000, "reset"), f"{len(got)} bytes, {end}")
 
 
-@scenario(peers=True)
+@scenario(peers=True, short=True)
 def client_closes_with_unread_bytes(world):
     """The client closes with unread bytes (a reset on the wire): what the server sees"""
     seen = []
@@ -222,7 +222,7 @@ def fin_behind_50_mib(world):
     return verdict(world, len(got) == size and end == "fin", f"{len(got) // MIB} of 50 MiB, {end}")
 
 
-@scenario()
+@scenario(short=True)
 def segments_to_a_reader_that_stops_and_resumes(world):
     """Segments of 1 to 1448 bytes to a reader that stops and resumes: bytes that arrive"""
     random.seed(7)
@@ -248,7 +248,7 @@ def segments_to_a_reader_that_stops_and_resumes(world):
     return f"{len(got)} of {len(whole)}"
 
 
-@scenario(peers=True)
+@scenario(peers=True, short=True)
 def two_small_writes(world):
     """A request in two small writes, 50 times: the slowest answer (Nagle and delayed ACKs cost 40 ms)"""
 
@@ -271,7 +271,7 @@ def two_small_writes(world):
     return verdict(world, median < 20, f"median {median:.1f} ms, worst {worst:.0f} ms")
 
 
-@scenario(peers=True)
+@scenario(peers=True, short=True)
 def urgent_byte(world):
     """AB, an urgent !, CD: what arrives"""
     seen = []
@@ -319,7 +319,7 @@ def with_strace(world, *injections):
     return count, end
 
 
-@scenario()
+@scenario(short=True)
 def splice_refused(world):
     """splice and pipe2 fail: copy takes over, bytes that arrive"""
     if world.relay == "copy":
@@ -329,7 +329,7 @@ def splice_refused(world):
     return f"20 MiB, {end}; {count} refused"
 
 
-@scenario()
+@scenario(short=True)
 def interrupted_calls(world):
     """Every second call is interrupted (EINTR): bytes that arrive"""
     calls = "recvfrom", "sendto", "splice", "ppoll", "accept4"
@@ -338,7 +338,7 @@ def interrupted_calls(world):
     return f"20 MiB, {end}; {count} interrupted"
 
 
-@scenario(peers=True)
+@scenario(peers=True, short=True)
 def server_speaks_first(world):
     """A server that speaks first: milliseconds to its greeting"""
     Server(9001, lambda conn: (conn.sendall(b"220 ready"), silent(conn)))

@@ -520,18 +520,19 @@ SCENARIOS = []
 
 
 class Scenario:
-    def __init__(self, run, peers, seconds):
-        self.run, self.peers, self.seconds = run, peers, seconds
+    def __init__(self, run, peers, seconds, short):
+        self.run, self.peers, self.seconds, self.short = run, peers, seconds, short
         self.name = run.__name__.replace("_", "-")
         self.about = (run.__doc__ or "").strip().split("\n")[0]
         self.family = sys.modules[run.__module__].__name__
 
 
-def scenario(peers=False, seconds=60):
-    """Marks a scenario: a function of a World that says its figure. `peers`: it can be asked of others as well."""
+def scenario(peers=False, seconds=60, short=False):
+    """Marks a scenario: a function of a World that says its figure. `peers`: it can be asked of others as well.
+    `seconds`: it has failed when it takes longer. `short`: it takes less than three, and `scripts/test` has it too."""
 
     def add(run):
-        SCENARIOS.append(Scenario(run, peers, seconds))
+        SCENARIOS.append(Scenario(run, peers, seconds, short))
         return run
 
     return add

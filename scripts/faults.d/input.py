@@ -89,14 +89,14 @@ def refuse(world, text, word):
     return took
 
 
-@scenario(seconds=120)
+@scenario(seconds=120, short=True)
 def bad_configs(world):
     """Configs that are wrong, each in another way: those that are refused with a message that names it"""
     worst = max(refuse(world, text, word) for text, word in BAD_CONFIGS)
     return f"{len(BAD_CONFIGS)} of {len(BAD_CONFIGS)}, slowest {worst * 1000:.0f} ms"
 
 
-@scenario()
+@scenario(short=True)
 def config_that_is_not_utf8(world):
     """A config in Latin-1, one in UTF-16: the messages"""
     refuse(world, GOOD.encode() + b"# \xff\xfe\n", "UTF-8")
@@ -104,7 +104,7 @@ def config_that_is_not_utf8(world):
     return "refused, with the place"
 
 
-@scenario()
+@scenario(short=True)
 def yaml_bomb(world):
     """A billion laughs: how long it takes to refuse it, with how much memory"""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
@@ -114,7 +114,7 @@ def yaml_bomb(world):
     return f"{took * 1000:.0f} ms"
 
 
-@scenario()
+@scenario(short=True)
 def hostile_names(world):
     """Names with line ends, escape codes and quotes: what of them reaches the log, the API and the metrics"""
     Server(9001, echo)
@@ -143,7 +143,7 @@ def admin_raw(data, timeout=8):
         return got
 
 
-@scenario()
+@scenario(short=True)
 def admin_from_a_web_page(world):
     """What a web page could send to the admin port: a change that came through"""
     Server(9001, echo)
@@ -275,7 +275,7 @@ def proxy_headers_at_every_split(world):
     return f"{count} splits of {len(GOOD_HEADERS)} good ones, {len(BAD_HEADERS)} bad ones"
 
 
-@scenario()
+@scenario(short=True)
 def spoofed_proxy_header(world):
     """A PROXY header from an address that is not trusted: whose it is, what the backend gets"""
     got = []
@@ -296,7 +296,7 @@ def spoofed_proxy_header(world):
     return "passed on as the client's own bytes, the log has the real address"
 
 
-@scenario(seconds=120)
+@scenario(seconds=120, short=True)
 def ten_thousand_backends(world):
     """10,000 backends: until it serves"""
     Server(9001, echo, host="0.0.0.0", backlog=4096)

@@ -36,7 +36,7 @@ def talking():
     return sock
 
 
-@scenario()
+@scenario(short=True)
 def drain_to_the_deadline(world):
     """SIGTERM with 3 idle sessions and a deadline of 2 s: seconds until it has ended, what the sessions see"""
     Server(9001, echo)
@@ -55,7 +55,7 @@ def drain_to_the_deadline(world):
     return f"{took:.2f} s, {ends.pop()}"
 
 
-@scenario()
+@scenario(short=True)
 def drain_under_load(world):
     """SIGTERM while 20 transfers of 40 MiB run: those that arrive whole"""
     size = 40 * MIB
@@ -81,7 +81,7 @@ def drain_under_load(world):
     return f"{whole} of 20"
 
 
-@scenario()
+@scenario(short=True)
 def second_signal(world):
     """A second SIGTERM during a drain: milliseconds until it has ended, exit code"""
     Server(9001, echo)
@@ -97,7 +97,7 @@ def second_signal(world):
     return f"{took:.0f} ms, {code}"
 
 
-@scenario(seconds=120)
+@scenario(seconds=120, short=True)
 def signals_during_the_start(world):
     """SIGTERM 0 to 40 ms after the start, 20 times: exit codes (a signal's own before evener can hear it)"""
     Server(9001, echo)
@@ -151,7 +151,7 @@ def a_thousand_reloads_under_load(world):
     return f"0 of {load.count}, {grown} KiB more; {took:.0f} ms a reload"
 
 
-@scenario(seconds=90)
+@scenario(seconds=90, short=True)
 def reload_that_removes_a_busy_backend(world):
     """A reload removes a backend that has sent half of 100 MiB: bytes that arrive"""
     size = 100 * MIB
@@ -208,7 +208,7 @@ def reloads_against_health_flips(world):
     return f"{len(load.errors)} of {load.count}, all up at the end"
 
 
-@scenario()
+@scenario(short=True)
 def new_address_is_taken(world):
     """A reload asks for an address that another program has: nothing changes, the message"""
     Server(9001, echo)
@@ -224,7 +224,7 @@ def new_address_is_taken(world):
     return f"{status} {text[:160]}"
 
 
-@scenario()
+@scenario(short=True)
 def port_in_use(world):
     """The port is in use at the start: exit code, the message"""
     taken = listen(8080)
@@ -240,7 +240,7 @@ def first_error(evener):
     return next((line for line in lines if line.startswith("error")), lines[-1])
 
 
-@scenario()
+@scenario(short=True)
 def privileged_port_as_nobody(world):
     """A port below 1024 as nobody: exit code, the message"""
     with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", "w") as file:
@@ -293,7 +293,7 @@ def stopped_and_continued(world):
     return f"{len(held)} of 5, {len(waiting)} of 20"
 
 
-@scenario(seconds=120)
+@scenario(seconds=120, short=True)
 def upgrade_under_load(world):
     """SIGUSR2 three times under load: clients that fail"""
     Server(9001, echo)
@@ -318,7 +318,7 @@ def later(evener, number):
     return lines[number] if len(lines) > number else None
 
 
-@scenario()
+@scenario(short=True)
 def client_in_the_backlog_of_a_stop(world):
     """Clients come all the time while it is stopped and started: those that were connected and got nothing"""
     Server(9001, echo)

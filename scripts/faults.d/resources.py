@@ -175,7 +175,7 @@ def stopped_readers(world):
     return f"0 of {load.count} failed, slowest {load.worst * 1000:.0f} ms"
 
 
-@scenario(seconds=90)
+@scenario(seconds=90, short=True)
 def flood_and_the_admin_port(world):
     """A flood of connections, all places taken: the slowest answer of the admin port"""
     Server(9001, echo)
@@ -261,7 +261,7 @@ def log_that_nobody_reads(world):
     return f"0 of {load.count}; {line.split('warn')[-1].strip()}"
 
 
-@scenario()
+@scenario(short=True)
 def log_pipe_is_closed(world):
     """Whoever reads the log has ended: clients that fail from then on"""
     Server(9001, echo)
@@ -296,7 +296,7 @@ def slow_peers_of_the_admin_port(world):
     return f"{took:.1f} s, 0 of {load.count} sessions failed"
 
 
-@scenario()
+@scenario(short=True)
 def memory_is_short(world):
     """An address space of 2 GB (RLIMIT_AS), 300 clients at once: clients that are served"""
     if b"ld-linux" not in Path(world.evener).read_bytes():

@@ -23,6 +23,7 @@ from house import SCENARIOS, Evener, Failure, NotAsked, World, end_with_parent, 
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/test-faults", description="provoke faults, look what happens")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="scenarios with NAME in their name")
+    parser.add_argument("--short", action="store_true", help="those that take a second or two")
     parser.add_argument("--list", action="store_true", help="name the scenarios, run none")
     parser.add_argument("--relay", choices=["auto", "copy", "splice"], default="auto", help="how evener moves bytes")
     parser.add_argument("--user", choices=["root", "nobody"], default="root", help="whose process evener is")
@@ -92,13 +93,14 @@ def run_one(scenario, proxy, options):
 
 def main():
     options = arguments()
-    chosen = [one for one in SCENARIOS if not options.only or any(word in one.name for word in options.only)]
+    chosen = [one for one in SCENARIOS if one.short or not options.short]
+    chosen = [one for one in chosen if not options.only or any(word in one.name for word in options.only)]
     if options.list:
         for one in chosen:
             print(f"{one.family:11} {one.name:34} {'with peers' if one.peers else '':11} {one.about}")
         return
     if not chosen:
-        sys.exit(f"error: no scenario has {options.only} in its name, try --list")
+        sys.exit(f"error: no {'short ' if options.short else ''}scenario has {options.only} in its name, try --list")
     rows, failed = [], []
     begin = time.monotonic()
     for one in chosen:
