@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::text::{Millis, OrDash};
+
 /// What was measured of a session; each part is `None` where it is not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Measured {
@@ -60,20 +62,16 @@ impl Measured {
 
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rtt = |path: Option<Path>| or_dash(path.map(|path| format!("{:.2}", ms(path.rtt))));
-        let again = |path: Option<Path>| or_dash(path.map(|path| path.retransmits.to_string()));
+        let rtt = |path: Option<Path>| OrDash(path.map(|path| Millis::<2>(path.rtt)));
+        let again = |path: Option<Path>| OrDash(path.map(|path| path.retransmits));
         let (client, server) = (self.client, self.server);
         write!(f, "rtt={}/{}ms", rtt(client), rtt(server))?;
         write!(f, " retransmits={}/{}", again(client), again(server))?;
         match self.cpu {
-            Some(cpu) => write!(f, " cpu={:.2}ms", ms(cpu)),
+            Some(cpu) => write!(f, " cpu={}ms", Millis::<2>(cpu)),
             None => write!(f, " cpu=-"),
         }
     }
-}
-
-fn or_dash(text: Option<String>) -> String {
-    text.unwrap_or_else(|| "-".into())
 }
 
 /// Milliseconds to the microsecond.

@@ -17,6 +17,7 @@ mod record;
 mod refusal;
 mod render;
 mod tcplog;
+mod text;
 
 pub use agent::AgentSaying;
 pub use closing::{Closing, Purpose, Step};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::measured::ms;
+use super::text::{Millis, reads_as};
 use super::{EndReason, Load, Measured};
 use crate::policy::address::Address;
 use crate::policy::hedge::Runner;
@@ -129,16 +130,16 @@ impl fmt::Display for SessionRecord {
         }
         write!(f, " in={}B out={}B", self.bytes_in, self.bytes_out)?;
         match self.connect {
-            Some(connect) => write!(f, " connect={:.3}ms", ms(connect))?,
+            Some(connect) => write!(f, " connect={}ms", Millis::<3>(connect))?,
             None => write!(f, " connect=-")?,
         }
         if let Some(queued) = self.queued {
-            write!(f, " queue={:.3}ms", ms(queued))?;
+            write!(f, " queue={}ms", Millis::<3>(queued))?;
         }
         write!(
             f,
-            " total={:.3}ms attempts={}",
-            ms(self.duration),
+            " total={}ms attempts={}",
+            Millis::<3>(self.duration),
             self.attempts
         )?;
         if let Some(won) = self.hedge_won {
@@ -161,7 +162,7 @@ pub(super) struct Server<'a>(pub(super) &'a str, pub(super) &'a Address);
 impl fmt::Display for Server<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Server(name, address) = self;
-        match *name == address.to_string() {
+        match reads_as(name, address) {
             true => write!(f, "{address}"),
             false => write!(f, "{name} {address}"),
         }
