@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use crate::events::Event;
+use crate::events::Shortage;
 use crate::limits::Capacity;
 use crate::net::listener::{self, AcceptError, Listening};
 use crate::registry::Listener;
@@ -125,7 +125,7 @@ impl Acceptor {
             if state.full.is_due() {
                 let (_, limit) = full.occupancy();
                 let listener = Arc::clone(&context.listener.name);
-                context.log.send(Event::Full { listener, limit });
+                context.log.send(Shortage::Full { listener, limit });
             }
             // Who is always full would read a dozen files for each client otherwise.
             if state.look.is_due() {
@@ -155,7 +155,7 @@ impl Acceptor {
                 Err(error) => {
                     if state.thread.is_due() {
                         let by = format!("listener {}", context.listener.name).into();
-                        context.log.send(Event::ThreadRefused {
+                        context.log.send(Shortage::ThreadRefused {
                             by,
                             error: error.to_string(),
                         });
@@ -178,7 +178,7 @@ impl Acceptor {
                 }
                 // While the gate is open it was not us: `ss -K`, for example.
                 self.process_gate.wait_for_room(Duration::ZERO)?;
-                context.log.send(Event::AcceptFailed {
+                context.log.send(Shortage::AcceptFailed {
                     listener: Arc::clone(&context.listener.name),
                     error: error.to_string(),
                     advice: "the socket was shut down from outside and takes no client any more; restart evener",
@@ -187,7 +187,7 @@ impl Acceptor {
             }
             AcceptError::Pause(advice) => {
                 if state.accept.is_due() {
-                    context.log.send(Event::AcceptFailed {
+                    context.log.send(Shortage::AcceptFailed {
                         listener: Arc::clone(&context.listener.name),
                         error: error.to_string(),
                         advice,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use super::guard::{Guard, Place};
 use super::token::Token;
 use crate::config::{Admin, AdminBind, Bind, Config};
-use crate::events::Event;
+use crate::events::Start;
 use crate::log::Log;
 use crate::net::listener::{self, Bound, Listening};
 use crate::net::stream::Stream;
@@ -93,7 +93,7 @@ impl Door {
                 error,
             }),
             Err(error) => {
-                log.send(Event::AdminUnavailable {
+                log.send(Start::AdminUnavailable {
                     address: admin.bind.to_string(),
                     error: error.to_string(),
                 });
@@ -117,7 +117,7 @@ impl Door {
             error,
         })?;
         if is_public {
-            log.send(Event::AdminTokenPublic {
+            log.send(Start::AdminTokenPublic {
                 file: file.display().to_string(),
             });
         }

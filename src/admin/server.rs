@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::{Door, Handler, Response, Token, http};
 use crate::config::AdminBind;
-use crate::events::Event;
+use crate::events::{Shortage, Start};
 use crate::limits::ADMIN_CONNECTIONS;
 use crate::log::Log;
 use crate::net::listener::{self, AcceptError};
@@ -92,7 +92,7 @@ impl Admin {
             let _ = begin.recv();
             acceptor.run();
         })?;
-        log.send(Event::AdminListening {
+        log.send(Start::AdminListening {
             address: door.address().to_owned(),
         });
         Ok(Admin { door, thread })
@@ -232,7 +232,7 @@ impl Acceptor {
         let is_due = |last: Instant| last.elapsed() >= REPORT_EVERY;
         if self.reported.is_none_or(is_due) {
             self.reported = Some(Instant::now());
-            self.log.send(Event::ThreadRefused {
+            self.log.send(Shortage::ThreadRefused {
                 by: "the admin server".into(),
                 error: error.to_string(),
             });

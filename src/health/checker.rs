@@ -23,7 +23,7 @@ use super::news::{News, Reporter};
 use super::probe::{self, Outcome};
 use super::target::{All, Order};
 use crate::config::OnDown;
-use crate::events::{Ejection, Event};
+use crate::events::{Ejection, Event, Shortage};
 use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
 use crate::policy::intent::Intent;
@@ -217,7 +217,7 @@ impl Checker {
             match self.start(number) {
                 Ok(has_started) => self.in_flight += u64::from(has_started),
                 Err(error) => {
-                    self.report_shortage(Event::ThreadRefused {
+                    self.report_shortage(Shortage::ThreadRefused {
                         by: WHO.into(),
                         error: error.to_string(),
                     });
@@ -255,7 +255,7 @@ impl Checker {
             if self.is_full
                 && let Some(late) = self.lateness.observe(now, late, target.interval())
             {
-                self.log.send(Event::ProbesLate { late });
+                self.log.send(Shortage::ProbesLate { late });
             }
         }
         let name = threads::name_of("probe ", &target.backend.name);
@@ -329,7 +329,7 @@ impl Checker {
             Outcome::NoLocalPort(reason) if !target.is_up() => Err(reason),
             Outcome::NotAsked(error) | Outcome::NoLocalPort(error) => {
                 self.agenda.plan(number, now + RETRY_PAUSE);
-                self.report_shortage(Event::SocketRefused {
+                self.report_shortage(Shortage::SocketRefused {
                     by: WHO.into(),
                     error,
                 });
@@ -387,7 +387,7 @@ impl Checker {
         }
     }
 
-    fn report_shortage(&mut self, shortage: Event) {
+    fn report_shortage(&mut self, shortage: Shortage) {
         if !self.short {
             self.short = true;
             self.log.send(shortage);

@@ -23,7 +23,7 @@ pub use target::{All, Order, Target};
 
 use std::sync::Arc;
 
-use crate::events::Event;
+use crate::events::Serving;
 #[cfg(doc)]
 use crate::limits::PROBES_AT_ONCE;
 use crate::log::Log;
@@ -35,6 +35,6 @@ pub fn publish(pool: &Pool, log: &Log) -> bool {
         return false;
     };
     let pool = Arc::clone(&pool.name);
-    log.send(Event::PoolMode { pool, old, new });
+    log.send(Serving::Pool { pool, old, new });
     true
 }

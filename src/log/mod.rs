@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::config::{self, LogFormat, LogLevel};
-use crate::events::{Event, SessionRecord};
+use crate::events::{Event, Life, SessionRecord};
 use crate::sync::Counter;
 use crate::threads;
 pub use filter::Filter;
@@ -118,15 +118,19 @@ impl Log {
     }
 
     /// Sends an event to the log. Never blocks.
-    pub fn send(&self, event: Event) {
-        let is_report = matches!(event, Event::SessionEnded(_) | Event::SessionStarted { .. });
+    pub fn send(&self, event: impl Into<Event>) {
+        self.take(event.into());
+    }
+
+    fn take(&self, event: Event) {
+        let is_report = matches!(event, Event::SessionEnded(_) | Event::SessionStarted(_));
         if !self.filter.has(event.level()) || (is_report && !self.filter.has_sessions()) {
             return;
         }
         let is_one_of_many = is_report
             || matches!(
                 event,
-                Event::ConnectFailed { .. } | Event::SessionProgress(_) | Event::ClientRefused(_)
+                Event::ConnectFailed(_) | Event::SessionProgress(_) | Event::ClientRefused(_)
             );
         let is_crowded =
             is_one_of_many && self.messages.len() >= CHANNEL_CAPACITY - CHANNEL_RESERVED;
@@ -153,7 +157,7 @@ impl Log {
         self.messages.try_send(message).is_ok()
     }
 
-    /// Makes every panic of the process an [`Event::Panicked`] instead of text on standard error.
+    /// Makes every panic of the process a [`Life::Panicked`] instead of text on standard error.
     pub fn report_panics(&self) {
         let log = self.clone();
         std::panic::set_hook(Box::new(move |panic| {
@@ -163,10 +167,10 @@ impl Log {
                 .location()
                 .map(|place| format!(", at {place}"))
                 .unwrap_or_default();
-            let event = Event::Panicked {
+            let event = Event::from(Life::Panicked {
                 thread,
                 what: format!("{message}{place}"),
-            };
+            });
             let text = event.to_string();
             if !log.offer(event) {
                 // The log itself may be what has panicked. `eprintln!` would panic where nobody takes
@@ -196,6 +200,7 @@ impl LogThread {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::{Shortage, Start};
     use crate::sync::{Condvar, Mutex};
     use serde_json::Value;
     use std::io::ErrorKind;
@@ -247,11 +252,11 @@ mod tests {
     fn the_two_banner_lines_stand_alone_and_others_carry_a_time() {
         let sink = Sink::default();
         let (log, thread) = Log::start(&config(LogFormat::Text), sink.clone()).unwrap();
-        log.send(Event::HealthCheckStarting);
-        log.send(Event::Listening {
+        log.send(Start::HealthCheck);
+        log.send(Start::Listening {
             address: ":8080".into(),
         });
-        log.send(Event::Stopped);
+        log.send(Life::Stopped);
         drop(log);
         thread.finish();
         let text = sink.text();
@@ -270,7 +275,7 @@ mod tests {
     fn json_lines_parse_and_carry_the_fields() {
         let sink = Sink::default();
         let (log, thread) = Log::start(&config(LogFormat::Json), sink.clone()).unwrap();
-        log.send(Event::Full {
+        log.send(Shortage::Full {
             listener: "a \"quoted\" name".into(),
             limit: 3,
         });
@@ -291,7 +296,7 @@ mod tests {
         let (log, thread) = Log::start(&config(LogFormat::Text), sink.clone()).unwrap();
         let sent = 3 * CHANNEL_CAPACITY;
         for _ in 0..sent {
-            log.send(Event::Stopped);
+            log.send(Life::Stopped);
         }
         sink.block(false);
         drop(log);
@@ -321,7 +326,7 @@ mod tests {
         let sink = Sink::default();
         sink.block(true);
         let (log, thread) = Log::start(&config(LogFormat::Text), sink).unwrap();
-        log.send(Event::Stopped);
+        log.send(Life::Stopped);
         drop(log);
         thread.finish();
     }
@@ -355,10 +360,10 @@ mod tests {
         };
         let (log, thread) = Log::start(&config(LogFormat::Text), sink).unwrap();
         let dropped = Arc::clone(&log.dropped);
-        log.send(Event::Listening {
+        log.send(Start::Listening {
             address: ":8080".into(),
         });
-        log.send(Event::Stopped);
+        log.send(Life::Stopped);
         thread.finish();
         assert!(
             taken
@@ -381,7 +386,7 @@ mod tests {
             progress_interval: None,
         };
         let (log, thread) = Log::start(&quiet, sink.clone()).unwrap();
-        log.send(Event::Stopped);
+        log.send(Life::Stopped);
         drop(log);
         thread.finish();
         assert_eq!(sink.text(), "");

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Message, tcplog};
 use crate::config::LogFormat;
-use crate::events::Event;
+use crate::events::{Event, Shortage};
 use crate::sync::Counter;
 
 /// Lines are collected up to this size, then written with one system call.
@@ -64,7 +64,7 @@ impl<W: Write> Writer<W> {
     fn report_dropped(&mut self) {
         let events = self.dropped.take();
         if events > 0 {
-            self.line(SystemTime::now(), &Event::LogDropped { events });
+            self.line(SystemTime::now(), &Shortage::LogDropped { events }.into());
             self.write_batch();
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Server, Surroundings, build, closing};
 use crate::config::defaults;
 use crate::control::{Answer, Change, Close, Refusal, Running};
-use crate::events::Event;
+use crate::events::Changed;
 use crate::health::{self, Order};
 use crate::policy::health::{AdminState, is_probed};
 
@@ -75,7 +75,7 @@ impl Server {
             changes.push(format!("state {old} → {new}"));
         }
         for change in &changes {
-            self.log.send(Event::BackendChanged {
+            self.log.send(Changed::Backend {
                 pool: Arc::clone(&pool.name),
                 backend: Arc::clone(&backend.name),
                 address: backend.address.clone(),

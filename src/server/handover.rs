@@ -15,7 +15,7 @@ use super::build::Draft;
 use super::leaving::may_be_back;
 use crate::config::Config;
 use crate::control::{Leaving, Running};
-use crate::events::Event;
+use crate::events::Changed;
 use crate::log::Log;
 use crate::policy::address::Address;
 use crate::policy::health::{AdminState, Health};
@@ -110,7 +110,7 @@ pub(super) fn tell(orders: &[Leaving], draft: &Draft, config: &Config, log: &Log
             .join(", ");
         let over = match draft.wish_of(backend) {
             Some(wish) if wish == intent.configured() => {
-                log.send(Event::BackendChanged {
+                log.send(Changed::Backend {
                     pool: Arc::clone(pool),
                     backend: Arc::clone(&backend.name),
                     address: backend.address.clone(),
@@ -124,7 +124,7 @@ pub(super) fn tell(orders: &[Leaving], draft: &Draft, config: &Config, log: &Log
             None => "there is no such backend now",
         };
         let name = &backend.name;
-        log.send(Event::ConfigWarning {
+        log.send(Changed::Warning {
             warning: format!(
                 "backend {name} (pool {pool}): {asked} was asked for at run time and is over: {over}"
             ),

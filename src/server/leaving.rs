@@ -9,7 +9,7 @@ use super::{Server, plan};
 use crate::closer;
 use crate::config::Config;
 use crate::control::{Leaving, Running};
-use crate::events::{EndReason, Event};
+use crate::events::{Changed, EndReason};
 use crate::pool::Backend;
 
 /// How often backends that have left are looked at once their time is over, for sessions that were
@@ -56,7 +56,7 @@ impl Server {
         let registry = &self.control.registry;
         let sessions = closer::reset_all_of(registry, &leaving.backend, EndReason::Removed);
         if sessions > 0 {
-            self.log.send(Event::LeavingAborted {
+            self.log.send(Changed::LeavingAborted {
                 pool: Arc::clone(&leaving.pool),
                 backend: Arc::clone(&leaving.backend.name),
                 sessions,

@@ -52,7 +52,7 @@ use crate::admin::Admin;
 use crate::config::cli::Source;
 use crate::config::{Config, Timeouts};
 use crate::control::{Control, Leaving, Request, Running};
-use crate::events::Event;
+use crate::events::Start;
 use crate::health::{Channels, Checker, Order, Suspect};
 use crate::log::Log;
 use crate::names::Names;
@@ -216,7 +216,7 @@ impl Server {
             .iter()
             .any(|pool| pool.health_check.is_some())
         {
-            self.log.send(Event::HealthCheckStarting);
+            self.log.send(Start::HealthCheck);
         }
         self.probe_first(&next, around)?;
         self.install(next)

@@ -16,7 +16,7 @@ use crossbeam_channel::{never, select, tick};
 use super::{Server, StartError, Surroundings, build, plan};
 use crate::config::{BackendAddress, Config};
 use crate::control::{Addresses, Name, Running, fixed, watched};
-use crate::events::{Event, NameChange};
+use crate::events::{Changed, Event, NameChange};
 use crate::names::{Answer, Names, News, Watch};
 use crate::policy::names::{Change, Known};
 
@@ -227,7 +227,7 @@ impl Server {
         let contexts = self.contexts(&config, &draft, &running);
         self.put_in_force(config, draft, addresses, &contexts);
         for change in lines {
-            self.log.send(Event::NameBackend { change });
+            self.log.send(Changed::NameBackend { change });
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::admin::Admin;
 use crate::admission::Admission;
 use crate::config::Config;
 use crate::control::{Addresses, Answer, LastReload, Made, OpenListener, Refusal, Running};
-use crate::events::Event;
+use crate::events::{Changed, Start};
 use crate::health::{self, Order};
 use crate::log::Log;
 use crate::registry::Listener;
@@ -84,17 +84,17 @@ impl Server {
         match &outcome {
             Ok(Made { changes, warnings }) => {
                 for change in changes.clone() {
-                    self.log.send(Event::ConfigChanged { change });
+                    self.log.send(Changed::Config { change });
                 }
                 for warning in warnings.clone() {
-                    self.log.send(Event::ConfigWarning { warning });
+                    self.log.send(Changed::Warning { warning });
                 }
-                self.log.send(Event::Reloaded {
+                self.log.send(Changed::Reloaded {
                     generation: running.generation,
                     changes: changes.len(),
                 });
             }
-            Err(fault) => self.log.send(Event::ReloadFailed {
+            Err(fault) => self.log.send(Changed::ReloadFailed {
                 errors: fault.lines(),
             }),
         }
@@ -191,7 +191,7 @@ impl Server {
             pool.take_over();
         }
         for warning in self.entrances.settle(&config, context) {
-            self.log.send(Event::ConfigWarning { warning });
+            self.log.send(Changed::Warning { warning });
         }
         self.order(Order::Replace(build::all(&draft.pools)));
         let listeners = config.listeners.iter().filter_map(|listener| {
@@ -223,7 +223,7 @@ impl Server {
             addresses: Arc::new(addresses),
         };
         for address in new_addresses(&running, &now_running) {
-            self.log.send(Event::Listening { address });
+            self.log.send(Start::Listening { address });
         }
         self.control.running.store(now_running);
         self.open_and_refuse();

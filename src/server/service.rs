@@ -13,7 +13,7 @@ use super::{Server, Shutdown, StartError, at, handover};
 use crate::config::cli::Source;
 use crate::config::{self, Config, ListenOn};
 use crate::control::{Change, Request};
-use crate::events::Event;
+use crate::events::{Changed, Event, Life, Serving, Shortage, Start};
 use crate::limits::Capacity;
 use crate::log::Log;
 use crate::names::Lookup;
@@ -39,12 +39,12 @@ pub(super) fn become_user(
         log.send(Event::Confined(became));
         capacity = Capacity::read();
         for warning in privileges::out_of_reach(config, source) {
-            log.send(Event::ConfigWarning { warning });
+            log.send(Changed::Warning { warning });
         }
     }
     let configured = config.limits.max_connections;
     gate.set_limit(capacity.allowed(configured));
-    log.send(Event::Room {
+    log.send(Start::Room {
         ceiling: capacity.ceiling_at_start(),
         configured,
     });
@@ -119,7 +119,7 @@ impl Server {
                 recv(upgrades) -> upgrade => match upgrade {
                     Ok(()) if !self.is_upgrading => match self.start_successor(around, sender.clone()) {
                         Ok(()) => self.is_upgrading = true,
-                        Err(error) => self.log.send(Event::UpgradeFailed { error: error.to_string() }),
+                        Err(error) => self.log.send(Life::UpgradeFailed { error: error.to_string() }),
                     },
                     Ok(()) => {}
                     Err(_) => upgrades = never(),
@@ -128,7 +128,7 @@ impl Server {
                     Ok(pid) => return self.hand_over(around, pid),
                     Err(error) => {
                         self.is_upgrading = false;
-                        self.log.send(Event::UpgradeFailed { error });
+                        self.log.send(Life::UpgradeFailed { error });
                     }
                 },
             }
@@ -158,19 +158,19 @@ impl Server {
                 refuses,
                 error,
             } = change;
-            self.log.send(match error {
-                None => Event::Door {
+            match error {
+                None => self.log.send(Serving::Door {
                     listener,
                     pool,
                     address,
                     refuses,
-                },
-                Some(error) => Event::ReopenFailed {
+                }),
+                Some(error) => self.log.send(Shortage::ReopenFailed {
                     listener,
                     address,
                     error: error.to_string(),
-                },
-            });
+                }),
+            }
         }
         let has_stuck = self.entrances.has_stuck();
         has_stuck.then(|| Instant::now() + TRY_AGAIN)
@@ -211,7 +211,7 @@ impl Server {
         }
         let orders = handover::write(&self.control.running.load());
         let successor = program.start(sockets, orders.as_deref())?;
-        self.log.send(Event::UpgradeStarted {
+        self.log.send(Life::UpgradeStarted {
             pid: successor.id(),
         });
         // Nobody joins it: it ends with its word, or with the process.
@@ -229,7 +229,7 @@ impl Server {
     /// so the acceptors end first, and only then do the gates close.
     fn hand_over(mut self, around: &Surroundings, pid: u32) -> Shutdown {
         self.told(around.manager.main_process(pid));
-        self.log.send(Event::Upgraded { pid });
+        self.log.send(Life::Upgraded { pid });
         self.entrances.leave();
         if around.reloads.try_recv().is_ok() {
             upgrade::reload(pid);
@@ -250,7 +250,7 @@ impl Server {
         if is_alive {
             self.told(manager.alive());
         } else if was_alive {
-            self.log.send(Event::NoSignOfLife);
+            self.log.send(Life::NoSignOfLife);
         }
         is_alive
     }
@@ -273,7 +273,7 @@ impl Server {
     fn told(&self, result: io::Result<()>) {
         if let Err(error) = result {
             let error = error.to_string();
-            self.log.send(Event::ManagerUnreachable { error });
+            self.log.send(Life::ManagerUnreachable { error });
         }
     }
 }
@@ -310,6 +310,6 @@ pub(super) fn take(
 /// Says which sockets were passed to evener in vain, and closes them.
 pub(super) fn report_unused(inherited: Inherited, log: &Log) {
     for what in inherited.unused() {
-        log.send(Event::InheritedUnused { what });
+        log.send(Start::InheritedUnused { what });
     }
 }

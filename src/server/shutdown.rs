@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, after, never, select};
 
 use super::{Server, at};
-use crate::events::Event;
+use crate::events::Life;
 
 /// How long an aborted session may take to end.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ impl Server {
         let config = Arc::clone(&self.control.running.load().config);
         let timeout = config.shutdown.drain_timeout;
         let (sessions, _) = self.tools.process_gate.occupancy();
-        self.log.send(Event::Draining {
+        self.log.send(Life::Draining {
             sessions,
             since: SystemTime::now(),
             timeout: timeout.map(|timeout| timeout + delay),
@@ -59,7 +59,7 @@ impl Server {
             return Shutdown::Clean;
         }
         let sessions = self.control.registry.abort_all();
-        self.log.send(Event::Aborted {
+        self.log.send(Life::Aborted {
             sessions,
             by_signal: drained == Drained::Forced,
         });
@@ -68,7 +68,7 @@ impl Server {
         } else {
             // The process ends all the same, without joining what would block it.
             let sessions = self.control.registry.len();
-            self.log.send(Event::Stuck { sessions });
+            self.log.send(Life::Stuck { sessions });
         }
         match drained {
             Drained::Forced => Shutdown::Forced,
@@ -145,6 +145,6 @@ impl Server {
             let _ = service.join();
         }
         self.tools.threads.shut_down();
-        self.log.send(Event::Stopped);
+        self.log.send(Life::Stopped);
     }
 }

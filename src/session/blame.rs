@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Context;
 use super::report::Report;
-use crate::events::{EndReason, Event, FailedAttempt};
+use crate::events::{ConnectFailed, EndReason, Event, FailedAttempt};
 use crate::health::Suspect;
 use crate::net::connect::ConnectError;
 use crate::pool::{Backend, Pool};
@@ -50,11 +50,11 @@ pub(super) fn failed(
         address: backend.address.clone(),
         error: error.to_string(),
     };
-    report.context.log.send(Event::ConnectFailed {
+    report.context.log.send(Event::ConnectFailed(ConnectFailed {
         id: live.origin.id,
         pool: Arc::clone(&pool.name),
         failure: failure.clone(),
-    });
+    }));
     report.failures.push(failure);
 }
 

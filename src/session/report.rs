@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Context;
 use super::measure::Meter;
-use crate::events::{EndReason, Event, FailedAttempt, Load, SessionRecord};
+use crate::events::{EndReason, Event, FailedAttempt, Load, SessionRecord, SessionStarted};
 use crate::net::connect::ConnectError;
 use crate::net::stream::Stream;
 use crate::policy::hedge::Runner;
@@ -88,13 +88,15 @@ impl<'a> Report<'a> {
         let backend = lease.backend();
         backend.counts.connected.increment();
         self.backend = Some(Arc::clone(backend));
-        self.context.log.debug(|| Event::SessionStarted {
-            id: self.live.origin.id,
-            listener: Arc::clone(&self.context.listener.name),
-            pool: self.pool_name().unwrap_or_else(|| "".into()),
-            client: self.live.client_address(),
-            backend: Arc::clone(&backend.name),
-            address: backend.address.clone(),
+        self.context.log.debug(|| {
+            Event::SessionStarted(SessionStarted {
+                id: self.live.origin.id,
+                listener: Arc::clone(&self.context.listener.name),
+                pool: self.pool_name().unwrap_or_else(|| "".into()),
+                client: self.live.client_address(),
+                backend: Arc::clone(&backend.name),
+                address: backend.address.clone(),
+            })
         });
     }
 }
