@@ -494,7 +494,7 @@ fn who_is_accepted_before_a_reload_and_says_who_he_is_after_it_gets_who_serves_b
         let first = format!("{{ address: \"{}\", {first} }}", a.address());
         config(&[first, b.address().to_string()], &[OFF], &[]).replace(
             "pool: p }",
-            "pool: p, accept_proxy_protocol: { from: [127.0.0.1] } }",
+            "pool: p, accept_proxy_protocol: { from: [127.0.0.1], timeout: 30s } }",
         )
     };
     let evener = Evener::start(&with("weight: 2"));
